@@ -1,0 +1,15 @@
+//! `groundbreak evaluate`.
+
+use anyhow::Result;
+
+/// Arguments of `groundbreak evaluate`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the command.
+///
+/// # Errors
+/// See `docs/exit-codes.md`.
+pub fn run(_args: &Args) -> Result<()> {
+    anyhow::bail!("not built yet")
+}

@@ -1,0 +1,1 @@
+//! groundbreak-proto
