@@ -239,6 +239,12 @@ pub struct Findings {
     pub closed_at: BTreeMap<u32, Vec<ObjectRef>>,
     /// What could not be read, once each, sorted, by county.
     pub unreadable: BTreeMap<u32, Vec<UnreadableNote>>,
+    /// Change pixels of components that closed in this block or below and are no site (below the smallest area, or
+    /// without a pixel that is sure enough), by the county that owns the component: they count for `changed_ha`.
+    pub small_px: BTreeMap<u32, u64>,
+    /// Blocks below whose job failed for good and that touch the border of this block, sorted: a component of a
+    /// neighbouring block that touches one of them is truncated.
+    pub failed: Vec<PixelRect>,
 }
 
 #[cfg(test)]
