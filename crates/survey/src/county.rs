@@ -49,8 +49,38 @@ struct Edge {
     slope: f64,
 }
 
+/// A piece of a border in pixel coordinates (row, col).
+struct Segment {
+    start: (f64, f64),
+    end: (f64, f64),
+}
+
+impl Segment {
+    /// Adds the cells within `margin_px` of the segment: it is walked in steps of half a cell, each step by its
+    /// bounding box.
+    fn cells(&self, margin_px: i32, cells: &mut std::collections::BTreeSet<Cell>) {
+        let (rows, cols) = (self.end.0 - self.start.0, self.end.1 - self.start.1);
+        let steps = (rows.abs().max(cols.abs()) / f64::from(CELL_PX / 2)).ceil().clamp(1.0, 1e7) as u32;
+        let at = |step: u32| {
+            let share = f64::from(step) / f64::from(steps);
+            (self.start.0 + rows * share, self.start.1 + cols * share)
+        };
+        for step in 0..steps {
+            let (a, b) = (at(step), at(step + 1));
+            let rect = PixelRect {
+                row0: a.0.min(b.0).floor() as i32,
+                col0: a.1.min(b.1).floor() as i32,
+                row1: a.0.max(b.0).ceil() as i32,
+                col1: a.1.max(b.1).ceil() as i32,
+            };
+            cells.extend(rect.grown(margin_px).cells());
+        }
+    }
+}
+
 struct Outline {
     bounds: PixelRect,
+    segments: Vec<Segment>,
     /// Edges by band of `CELL_PX` rows, so that a row looks at a few edges only.
     bands: BTreeMap<i32, Vec<u32>>,
     edges: Vec<Edge>,
@@ -129,37 +159,26 @@ impl CountyMap {
     }
 
     /// The cells that the county touches, grown by `margin_px` on all sides, sorted.
+    ///
+    /// A cell is touched where the border passes it (within the margin), or where it lies inside altogether, which its
+    /// centre tells.
     #[must_use]
     pub fn cells(&self, county: u32, margin_px: i32) -> Vec<Cell> {
         let (Some(bounds), Some(outline)) = (self.bounds(county), self.outlines.get(county as usize)) else {
             return Vec::new();
         };
         let mut cells = std::collections::BTreeSet::new();
-        let mut touch = |row: i32, col0: i32, col1: i32| {
-            let rect = PixelRect { row0: row, col0, row1: row + 1, col1 }.grown(margin_px);
-            cells.extend(rect.cells());
-        };
-        for row in bounds.row0..bounds.row1 {
-            let spans = outline.inside(row);
-            let on_a_cell_border = row.rem_euclid(CELL_PX) == 0 || row.rem_euclid(CELL_PX) == CELL_PX - 1;
-            if on_a_cell_border || row == bounds.row0 || row == bounds.row1 - 1 {
-                for (from, to) in spans {
-                    touch(row, from, to);
-                }
-            } else {
-                for (from, to) in spans {
-                    touch(row, from, from + 1);
-                    touch(row, to - 1, to);
-                    // The inner cells of a span are found on the cell's border rows, or here where the county does
-                    // not reach any.
-                    let inner = Cell::of(row, from).col + 1..Cell::of(row, to - 1).col;
-                    for col in inner {
-                        let col0 = col * CELL_PX;
-                        if row.rem_euclid(64) == 0 {
-                            touch(row, col0, col0 + CELL_PX);
-                        }
-                    }
-                }
+        for segment in &outline.segments {
+            segment.cells(margin_px, &mut cells);
+        }
+        for row in bounds.row0.div_euclid(CELL_PX)..=(bounds.row1 - 1).div_euclid(CELL_PX) {
+            for (from, to) in outline.inside(row * CELL_PX + CELL_PX / 2) {
+                let centres = (from - CELL_PX / 2).div_euclid(CELL_PX)..=(to - CELL_PX / 2).div_euclid(CELL_PX);
+                cells.extend(
+                    centres
+                        .map(|col| Cell { row, col })
+                        .filter(|cell| (from..to).contains(&(cell.col * CELL_PX + CELL_PX / 2))),
+                );
             }
         }
         cells.into_iter().collect()
@@ -195,10 +214,15 @@ fn claim(owned: &mut Vec<CountySpan>, span: CountySpan) {
 impl Outline {
     fn new(grid: &Grid, border: &MultiPolygon<f64>) -> Self {
         let mut edges = Vec::new();
+        let mut segments = Vec::new();
         for polygon in border {
             for ring in std::iter::once(polygon.exterior()).chain(polygon.interiors()) {
                 for line in ring.lines() {
                     edges.extend(Edge::new(grid, line.start, line.end));
+                    segments.push(Segment {
+                        start: grid.to_pixel(line.start.x, line.start.y),
+                        end: grid.to_pixel(line.end.x, line.end.y),
+                    });
                 }
             }
         }
@@ -215,7 +239,7 @@ impl Outline {
                 |value: f64| value.clamp(-f64::from(crate::grid::MAX_INDEX), f64::from(crate::grid::MAX_INDEX)) as i32;
             PixelRect::new(whole(row0.floor()), whole(col0.floor()), whole(row1.ceil()), whole(col1.ceil()))
         });
-        Self { bounds, bands, edges }
+        Self { bounds, segments, bands, edges }
     }
 
     /// Column ranges of a row whose pixel centres lie inside (even-odd rule).
