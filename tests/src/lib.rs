@@ -1,1 +1,4 @@
-//! Test support
+//! What the end-to-end tests share: the project's dev S3 server, and surveys run as a user runs them.
+
+pub mod s3;
+pub mod survey_run;

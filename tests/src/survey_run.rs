@@ -1,0 +1,107 @@
+//! Surveys run as a user runs them: the built binary, a folder, and what it leaves there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The built binary; `GROUNDBREAK_BIN` names another one.
+///
+/// # Panics
+/// Where it has not been built.
+#[must_use]
+#[allow(clippy::disallowed_methods, clippy::panic, reason = "test support: the environment of the test run")]
+pub fn binary() -> PathBuf {
+    if let Ok(named) = std::env::var("GROUNDBREAK_BIN") {
+        return PathBuf::from(named);
+    }
+    // Tests run from target/<profile>/deps.
+    let deps = std::env::current_exe().unwrap_or_default();
+    let path = deps.parent().and_then(Path::parent).map(|folder| folder.join("groundbreak")).unwrap_or_default();
+    assert!(path.exists(), "{} is not built: run `make build` first", path.display());
+    path
+}
+
+/// Runs `groundbreak` with arguments and environment, and waits for it.
+///
+/// # Panics
+/// Where the process cannot be started.
+#[must_use]
+#[allow(clippy::expect_used, reason = "test support")]
+pub fn groundbreak(arguments: &[&str], environment: &[(&str, String)]) -> Output {
+    Command::new(binary())
+        .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (*name, value.as_str())))
+        .output()
+        .expect("the binary starts")
+}
+
+/// Runs `groundbreak` and checks that it succeeds.
+///
+/// # Panics
+/// Where it fails, with what it wrote.
+#[allow(clippy::panic, reason = "test support")]
+pub fn succeed(arguments: &[&str], environment: &[(&str, String)]) -> String {
+    let output = groundbreak(arguments, environment);
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "groundbreak {} failed with {}:\n{stdout}\n{stderr}", arguments.join(" "), output.status);
+    stdout.into_owned()
+}
+
+/// Runs `groundbreak`, checks that it fails, and gives its exit code and what it said.
+///
+/// # Panics
+/// Where it succeeds or dies of a signal.
+#[allow(clippy::panic, clippy::expect_used, reason = "test support")]
+pub fn refuse(arguments: &[&str], environment: &[(&str, String)]) -> (i32, String) {
+    let output = groundbreak(arguments, environment);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "groundbreak {} succeeded", arguments.join(" "));
+    assert!(!stderr.contains("panicked"), "groundbreak {} panicked:\n{stderr}", arguments.join(" "));
+    (output.status.code().expect("an exit code"), stderr)
+}
+
+/// The files below a folder by relative path, with their bytes.
+///
+/// # Panics
+/// Where the folder cannot be read.
+#[must_use]
+#[allow(clippy::expect_used, reason = "test support")]
+pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn walk(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in std::fs::read_dir(folder).expect("a readable folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(root, &path, found);
+            } else {
+                let name = path.strip_prefix(root).expect("below the root").to_string_lossy().into_owned();
+                found.insert(name, std::fs::read(&path).expect("a readable file"));
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(folder, folder, &mut found);
+    found
+}
+
+/// A CSV file as one map per row.
+///
+/// # Panics
+/// Where it cannot be read.
+#[must_use]
+#[allow(clippy::expect_used, reason = "test support")]
+pub fn table(path: &Path) -> Vec<BTreeMap<String, String>> {
+    let mut reader = csv::Reader::from_path(path).expect("a CSV file");
+    reader.deserialize().collect::<Result<_, _>>().expect("rows")
+}
+
+/// `../shared`, or `None` with one line that says what is skipped.
+#[must_use]
+#[allow(clippy::print_stdout, reason = "the one line that says that a test is skipped")]
+pub fn shared(test: &str) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+    if folder.is_dir() {
+        return folder.canonicalize().ok();
+    }
+    println!("skipped: {test}: ../shared is not there");
+    None
+}
