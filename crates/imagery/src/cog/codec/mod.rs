@@ -1,0 +1,58 @@
+//! From the bytes of a block to samples.
+//!
+//! Libraries undo the compression ([`lossless`], [`jpeg`], [`webp`]), each into exactly as many bytes as the block has;
+//! [`unpack`] undoes the predictor, the byte order and the interleaving in one pass.
+
+mod jpeg;
+mod lossless;
+mod unpack;
+mod webp;
+
+use std::borrow::Cow;
+
+use crate::cog::fault::{Checked, Fault};
+use crate::cog::header::{Compression, Layout};
+use crate::cog::samples::Samples;
+
+/// Decodes one plane of a block: one `Samples` per band that lies in it, `rows × cols` each. `stored_rows` is how many
+/// rows the encoder put in.
+pub(crate) fn decode_plane(
+    layout: &Layout,
+    encoded: &[u8],
+    stored_rows: u32,
+    rows: u32,
+    cols: u32,
+) -> Checked<Vec<Samples>> {
+    let reversed: Vec<u8>;
+    let encoded = if layout.reversed_bits {
+        reversed = encoded.iter().map(|byte| byte.reverse_bits()).collect();
+        &reversed
+    } else {
+        encoded
+    };
+    let raw = decompress(layout, encoded, stored_rows)?;
+    unpack::unpack(layout, &raw, rows, cols)
+}
+
+/// The bytes of a block as they were before compression.
+fn decompress<'a>(layout: &Layout, encoded: &'a [u8], stored_rows: u32) -> Checked<Cow<'a, [u8]>> {
+    let size = |rows: u32| {
+        usize::try_from(layout.row_bytes().saturating_mul(rows.into()))
+            .map_err(|_| Fault::corrupt("a block is too large"))
+    };
+    let expected = size(stored_rows)?;
+    // Some writers fill the last strip up to the height of the others.
+    let most = size(layout.block_height)?;
+    Ok(match layout.compression {
+        Compression::None => {
+            let short = || Fault::corrupt(format!("it has {} bytes instead of {expected}", encoded.len()));
+            Cow::Borrowed(encoded.get(..expected).ok_or_else(short)?)
+        }
+        Compression::Deflate => Cow::Owned(lossless::deflate(encoded, expected, most)?),
+        Compression::Lzw => Cow::Owned(lossless::lzw(encoded, expected)?),
+        Compression::Zstd => Cow::Owned(lossless::zstd(encoded, expected, most)?),
+        Compression::PackBits => Cow::Owned(lossless::pack_bits(encoded, expected)?),
+        Compression::Jpeg => Cow::Owned(jpeg::decode(layout, encoded, stored_rows)?),
+        Compression::WebP => Cow::Owned(webp::decode(layout, encoded, stored_rows)?),
+    })
+}
