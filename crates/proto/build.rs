@@ -1,1 +1,14 @@
-fn main() {}
+//! Generates messages and services from /proto with pure Rust: no system protoc is needed.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let root = "../../proto";
+    let files = ["types", "plan", "stages", "worker", "survey", "journal"]
+        .map(|name| format!("{root}/groundbreak/v1/{name}.proto"));
+    println!("cargo::rerun-if-changed={root}");
+    let descriptors = protox::compile(&files, [root])?;
+    tonic_prost_build::configure()
+        // Maps in key order, so that the same message has the same bytes.
+        .btree_map(".")
+        .compile_fds(descriptors)?;
+    Ok(())
+}
