@@ -224,7 +224,7 @@ pub fn write_cog_blocks<T: CogSample>(
     for block_row in 0..spec.height.div_ceil(block) {
         let row0 = block_row * block;
         let rows = block.min(spec.height - row0);
-        pyramid.push_row(0, rows, |block_col| {
+        pyramid.push_row(0, rows, &|block_col| {
             let col0 = block_col * block;
             let window = Window { col0, row0, cols: block.min(spec.width - col0), rows };
             let mut samples = vec![T::default(); window.cols as usize * rows as usize * spec.band_names.len()];
@@ -268,7 +268,7 @@ impl<'a, T: CogSample> Pyramid<'a, T> {
     }
 
     /// Takes a row of blocks of `level`; `block` gives the samples of each by its column.
-    fn push_row(&mut self, level: usize, rows: u32, block: impl Fn(u32) -> Vec<T> + Sync) {
+    fn push_row(&mut self, level: usize, rows: u32, block: &(dyn Fn(u32) -> Vec<T> + Sync)) {
         let spec = self.spec;
         let bands = spec.band_names.len();
         let (width, nodata) = (self.levels[level].width, self.nodata);
@@ -311,7 +311,7 @@ impl<'a, T: CogSample> Pyramid<'a, T> {
         let last = next.rows_done + next.strip_rows == next.height;
         if next.strip_rows == spec.block_px || last {
             let (strip, rows, width) = (std::mem::take(&mut next.strip), std::mem::take(&mut next.strip_rows), next.width);
-            self.push_row(level + 1, rows, |col| {
+            self.push_row(level + 1, rows, &|col| {
                 let col0 = (col * spec.block_px) as usize;
                 let cols = (spec.block_px.min(width - col * spec.block_px)) as usize;
                 (0..rows as usize)
