@@ -190,6 +190,10 @@ pub struct Block {
 }
 
 impl Block {
+    /// The block that holds the whole grid: the root of a survey on both sides of the grid's origin, whose blocks never
+    /// meet by halving.
+    pub const WHOLE: Self = Self { level: 32, y: 0, x: 0 };
+
     /// The tile that holds a pixel.
     #[must_use]
     pub fn tile_of(row: i32, col: i32, tile_px: i32) -> Self {
@@ -207,6 +211,9 @@ impl Block {
     pub fn rect(&self, tile_px: i32) -> PixelRect {
         let side = i64::from(tile_px) << self.level.min(31);
         let clamp = |index: i64| index.clamp(i64::from(i32::MIN / 2), i64::from(i32::MAX / 2)) as i32;
+        if self.level >= Self::WHOLE.level {
+            return PixelRect { row0: clamp(i64::MIN), col0: clamp(i64::MIN), row1: clamp(i64::MAX), col1: clamp(i64::MAX) };
+        }
         let (y, x) = (i64::from(self.y), i64::from(self.x));
         PixelRect {
             row0: clamp(y * side),

@@ -51,7 +51,7 @@ pub struct PlannedCell {
 pub struct PlannedExtent {
     /// All planned cells.
     pub rect: PixelRect,
-    /// The lowest block that holds them all.
+    /// The lowest block that holds them all, [`Block::WHOLE`] at the highest.
     pub root: Block,
 }
 
@@ -80,17 +80,16 @@ impl SurveyPlan {
         tiles
     }
 
-    /// The planned cells' bounding box and the root block; `None` for an empty plan.
+    /// The planned cells' bounding box and the root block; `None` for an empty plan. The root is a tile where one holds
+    /// everything, and [`Block::WHOLE`] where the cells lie on both sides of the grid's origin.
     #[must_use]
     pub fn extent(&self) -> Option<PlannedExtent> {
         let rect = self.cells.iter().map(|planned| planned.cell.rect()).reduce(|a, b| a.union(&b))?;
         let mut first = Block::tile_of(rect.row0, rect.col0, self.tile_px);
         let mut last = Block::tile_of(rect.row1 - 1, rect.col1 - 1, self.tile_px);
         while first != last {
-            if first.level >= 31 {
-                // Blocks on both sides of the origin never meet by halving; the root is then a virtual block that
-                // holds both sides.
-                break;
+            if [first.y, first.x, last.y, last.x].iter().all(|index| (-1..=0).contains(index)) {
+                return Some(PlannedExtent { rect, root: Block::WHOLE });
             }
             (first, last) = (first.parent(), last.parent());
         }
