@@ -1,0 +1,107 @@
+//! C1: `results/` is a function of the survey, its inputs and the version. Not of tile size, workers, threads, or where
+//! things lie.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use groundbreak_tests::fixture::{self, Fixture, NORTH, WEST};
+use groundbreak_tests::s3::DevS3;
+use groundbreak_tests::survey_run::{files, succeed};
+use object_store::ObjectStoreExt;
+use object_store::aws::AmazonS3Builder;
+
+/// A survey whose hard parts lie on every border: two scenes per date that overlap, clouds as nodata, a lot over the
+/// corner of tiles.
+fn survey() -> Fixture {
+    let fixture = Fixture::new();
+    let hole = |row: u32, col: u32, _band: usize, value: u8| if row.abs_diff(120) + col.abs_diff(500) < 60 { 0 } else { value };
+    fixture::write_scene(&fixture.path("after.tif"), true, 1, (WEST, NORTH), Some(0.0), hole);
+    fixture::write_scene(&fixture.path("after_east.tif"), true, 2, (WEST, NORTH), Some(0.0), |_, col, _, value| if col < 300 { 0 } else { value });
+    fixture.edit(
+        r#"scenes = [{ href = "after.tif", date = 2024-05-29, bands = ["red", "green", "blue", "nir"] }]"#,
+        r#"scenes = [
+  { href = "after.tif", date = 2024-05-29, bands = ["red", "green", "blue", "nir"] },
+  { href = "after_east.tif", date = 2024-06-02, bands = ["red", "green", "blue", "nir"] },
+]"#,
+    );
+    fixture
+}
+
+fn with_tile_px(fixture: &Fixture, tile_px: u32) {
+    let text = std::fs::read_to_string(fixture.survey()).unwrap();
+    let kept = text.split("[grid]").next().unwrap();
+    fixture.write("survey.toml", &format!("{kept}[grid]\ntile_px = {tile_px}\n"));
+}
+
+fn run(fixture: &Fixture, out: &str, more: &[&str]) -> BTreeMap<String, Vec<u8>> {
+    let out = fixture.path(out);
+    let survey = fixture.survey();
+    let mut arguments = vec!["run", survey.as_str(), "--out", out.to_str().unwrap()];
+    arguments.extend(more);
+    succeed(&arguments, &[]);
+    files(&out.join("results"))
+}
+
+fn assert_same(found: &BTreeMap<String, Vec<u8>>, reference: &BTreeMap<String, Vec<u8>>, what: &str) {
+    assert_eq!(found.keys().collect::<Vec<_>>(), reference.keys().collect::<Vec<_>>(), "{what}");
+    for (name, bytes) in found {
+        assert!(bytes == &reference[name], "{what}: {name} differs ({} and {} bytes)", bytes.len(), reference[name].len());
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_tiles_workers_or_threads() {
+    let fixture = survey();
+    with_tile_px(&fixture, 512);
+    let reference = run(&fixture, "reference", &[]);
+    assert!(reference.contains_key("counties.csv") && reference.contains_key("manifest.json"));
+    let sites = String::from_utf8(reference["sites.csv"].clone()).unwrap();
+    assert!(sites.lines().count() > 1, "a survey without a site proves little");
+    for (tile_px, workers) in [(256, "1"), (777, "2"), (1024, "4")] {
+        with_tile_px(&fixture, tile_px);
+        let found = run(&fixture, &format!("out{tile_px}"), &["--workers", workers]);
+        assert_same(&found, &reference, &format!("tile_px {tile_px}, {workers} workers"));
+    }
+    // One thread for the pixels.
+    let out = fixture.path("single");
+    succeed(&["run", &fixture.survey(), "--out", out.to_str().unwrap(), "--workers", "1"], &[("RAYON_NUM_THREADS", "1".into())]);
+    assert_same(&files(&out.join("results")), &reference, "one thread");
+    // Other bytes would be seen.
+    let other = fixture::write_scene;
+    other(&fixture.path("after_east.tif"), false, 2, (WEST, NORTH), Some(0.0), |_, _, _, value| value);
+    assert!(run(&fixture, "other", &[]) != reference);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_do_not_depend_on_whether_things_lie_in_a_folder_or_a_bucket() {
+    let fixture = survey();
+    let reference = run(&fixture, "reference", &[]);
+
+    let buckets = tempfile::tempdir().unwrap();
+    std::fs::create_dir(buckets.path().join("survey")).unwrap();
+    let server = DevS3::start(buckets.path(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let environment = server.environment();
+    let mut builder = AmazonS3Builder::new().with_bucket_name("survey");
+    for (name, value) in &environment {
+        builder = builder.with_config(name.to_ascii_lowercase().parse().unwrap(), value);
+    }
+    let bucket = builder.build().unwrap();
+    for name in ["before.tif", "after.tif", "after_east.tif", "counties.geojson"] {
+        let bytes = std::fs::read(fixture.path(name)).unwrap();
+        bucket.put(&format!("in/{name}").as_str().into(), bytes.into()).await.unwrap();
+    }
+    let text = std::fs::read_to_string(fixture.survey()).unwrap();
+    let moved = ["before.tif", "after.tif", "after_east.tif", "counties.geojson"]
+        .iter()
+        .fold(text, |text, name| text.replace(&format!("\"{name}\""), &format!("\"s3://survey/in/{name}\"")));
+    fixture.write("survey.toml", &moved);
+    let survey = fixture.survey();
+    tokio::task::spawn_blocking(move || succeed(&["run", &survey, "--out", "s3://survey/out"], &environment)).await.unwrap();
+    let found = files(&buckets.path().join("survey/out/results"));
+    assert_same(&without_metadata(found), &reference, "bucket");
+}
+
+/// What the dev server keeps beside the objects is no object.
+fn without_metadata(files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    files.into_iter().filter(|(name, _)| Path::new(name).file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'))).collect()
+}
