@@ -1,5 +1,11 @@
 //! From pixels to sites: pure functions of planes, masks and integers, parallel by rayon; no I/O, no clock, no async.
 
+pub mod bands;
+pub mod calibrate;
+pub mod cloud;
 pub mod components;
+pub mod detect;
+pub mod evidence;
 pub mod mask;
+pub mod outline;
 pub mod stitch;
