@@ -9,3 +9,5 @@ pub mod evidence;
 pub mod mask;
 pub mod outline;
 pub mod stitch;
+
+pub use detect::{PairPixels, detect_tile, halo_px};

@@ -1,0 +1,198 @@
+//! Iteratively reweighted multivariate alteration detection (Nielsen 2007).
+//!
+//! Canonical variates of the two scenes' bands; `T = Σ (aᵢᵀ(x − x̄) − bᵢᵀ(y − ȳ))² / var_i` is about χ² distributed where
+//! nothing changed. Each round weighs pixels by how little they changed. Invariant to any invertible affine radiometry
+//! of either scene, and the scenes may differ in number and kind of bands.
+
+use survey::calibration::IrMad;
+
+use super::chi_squared::upper_tail;
+use super::linear::{Matrix, cholesky, solve_lower, solve_lower_transposed, svd};
+use super::moments::{Moments, moments};
+use super::sample::PairSample;
+
+/// How the rounds are run.
+#[derive(Clone, Copy, Debug)]
+pub struct Rounds {
+    /// Reweighting rounds at most, after the first unweighted fit.
+    pub max: u32,
+    /// Smallest variance of a MAD variate: without it a perfectly correlated variate drowns the others.
+    pub variance_floor: f64,
+    /// Ridge on the covariances, as a share of their mean variance.
+    pub ridge: f64,
+    /// The mean weight at which a round is taken back; 0 never does.
+    pub least_mean_weight: f64,
+    /// The change of all correlations at which the rounds end; 0 never does.
+    pub settled: f64,
+}
+
+impl Rounds {
+    /// The defaults: measured in `docs/decisions/0004-threshold-and-evidence.md`.
+    pub const DEFAULT: Self =
+        Self { max: 3, variance_floor: 0.05, ridge: 1e-6, least_mean_weight: 0.15, settled: 1e-3 };
+    /// What the compared pipelines do: three rounds, no floor but that of rounding (`ρ ≤ 1 − 1e-9`), no ridge.
+    pub const PEERS: Self =
+        Self { max: 3, variance_floor: 2e-9, ridge: 0.0, least_mean_weight: 0.0, settled: 0.0 };
+}
+
+/// A fit and how it ended.
+pub struct Fit {
+    /// The transform.
+    pub irmad: IrMad,
+    /// Pixels in the sample.
+    pub pixels: u64,
+    /// The mean weight fell below its limit, and the last round was taken back.
+    pub collapsed: bool,
+}
+
+/// Fits the transform to a sample.
+#[must_use]
+pub fn fit(sample: &PairSample, rounds: Rounds) -> Fit {
+    let before = sample.before_bands().len();
+    let ones = |bands: &[Vec<f32>], weights: &mut Vec<f64>| {
+        weights.resize(bands.first().map_or(0, Vec::len), 1.0);
+    };
+    let start = moments(sample, ones);
+    let mut solutions = vec![solve(&start, before, rounds)];
+    let mut collapsed = false;
+    for round in 1..=rounds.max {
+        let Some(last) = solutions.last() else { break };
+        let scorer = Scorer::new(last);
+        let degrees = last.rho.len();
+        let weighted = moments(sample, |bands, weights| {
+            scorer.score_row(bands, |t| weights.push(upper_tail(degrees, t)));
+        });
+        if weighted.weight < rounds.least_mean_weight * weighted.pixels as f64 || weighted.weight <= 0.0 {
+            collapsed = true;
+            if solutions.len() > 1 {
+                solutions.pop();
+            }
+            break;
+        }
+        let mut next = solve(&weighted, before, rounds);
+        next.rounds = round;
+        let moved = last.rho.iter().zip(&next.rho).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        solutions.push(next);
+        if moved < rounds.settled {
+            break;
+        }
+    }
+    let irmad = solutions.pop().unwrap_or_else(|| solve(&start, before, rounds));
+    Fit { irmad, pixels: start.pixels, collapsed }
+}
+
+/// Canonical correlation by whitening with Cholesky factors and a singular value decomposition, which keeps the sign of
+/// `aᵀ Σxy b` positive.
+fn solve(moments: &Moments, before: usize, rounds: Rounds) -> IrMad {
+    let size = moments.mean.len();
+    let after = size - before;
+    let part = |row0: usize, col0: usize, rows: usize, cols: usize| {
+        Matrix::from_fn(rows, cols, |row, col| moments.covariance.at(row0 + row, col0 + col))
+    };
+    let (sxx, syy, sxy) =
+        (part(0, 0, before, before), part(before, before, after, after), part(0, before, before, after));
+    let (lower_x, lower_y) = (factor(&sxx, rounds.ridge), factor(&syy, rounds.ridge));
+    let (a, b, rho) = match (lower_x, lower_y) {
+        (Some(lower_x), Some(lower_y)) => {
+            let half = solve_lower(&lower_x, &sxy);
+            let whitened = solve_lower(&lower_y, &half.transposed()).transposed();
+            let parts = svd(&whitened);
+            let a = solve_lower_transposed(&lower_x, &parts.u);
+            let b = solve_lower_transposed(&lower_y, &parts.v);
+            let columns = |matrix: &Matrix| (0..matrix.cols()).map(|col| matrix.column(col)).collect::<Vec<_>>();
+            (columns(&a), columns(&b), parts.values)
+        }
+        // A scene without any variation says nothing about change: all scores are 0.
+        _ => {
+            let count = before.min(after);
+            (vec![vec![0.0; before]; count], vec![vec![0.0; after]; count], vec![0.0; count])
+        }
+    };
+    let rho: Vec<f64> = rho.iter().map(|&rho| rho.clamp(0.0, 1.0)).collect();
+    IrMad {
+        mean_before: moments.mean[..before].to_vec(),
+        mean_after: moments.mean[before..].to_vec(),
+        a,
+        b,
+        variance: rho.iter().map(|rho| (2.0 * (1.0 - rho)).max(rounds.variance_floor)).collect(),
+        rho,
+        rounds: 0,
+    }
+}
+
+/// The Cholesky factor, with as little of a ridge beyond the configured one as a dependent band needs.
+fn factor(covariance: &Matrix, ridge: f64) -> Option<Matrix> {
+    let size = covariance.rows();
+    let mean_variance = (0..size).map(|k| covariance.at(k, k)).sum::<f64>() / size.max(1) as f64;
+    if !(mean_variance > 0.0 && mean_variance.is_finite()) {
+        return None;
+    }
+    [ridge, 1e-9, 1e-6, 1e-3]
+        .into_iter()
+        .filter(|&candidate| candidate >= ridge)
+        .find_map(|ridge| {
+            let added = ridge * mean_variance;
+            cholesky(&Matrix::from_fn(size, size, |row, col| {
+                covariance.at(row, col) + if row == col { added } else { 0.0 }
+            }))
+        })
+}
+
+/// The score `T` of pixels, with the transform laid out for it.
+#[derive(Clone, Debug)]
+pub struct Scorer {
+    /// By variate: one weight per band of both scenes, scaled by 1/√variance, and the constant.
+    variates: Vec<(Vec<f64>, f64)>,
+}
+
+impl Scorer {
+    /// Prepares a transform.
+    #[must_use]
+    pub fn new(irmad: &IrMad) -> Self {
+        let variates = irmad
+            .a
+            .iter()
+            .zip(&irmad.b)
+            .zip(&irmad.variance)
+            .map(|((a, b), variance)| {
+                let scale = 1.0 / variance.sqrt();
+                let weights: Vec<f64> =
+                    a.iter().map(|a| a * scale).chain(b.iter().map(|b| -b * scale)).collect();
+                let means = irmad.mean_before.iter().chain(&irmad.mean_after);
+                let constant = -weights.iter().zip(means).map(|(weight, mean)| weight * mean).sum::<f64>();
+                (weights, constant)
+            })
+            .collect();
+        Self { variates }
+    }
+
+    /// Calls `take` with the score of each pixel of a row in order.
+    pub fn score_row(&self, bands: &[Vec<f32>], take: impl FnMut(f64)) {
+        let slices: Vec<&[f32]> = bands.iter().map(Vec::as_slice).collect();
+        self.score_slices(&slices, take);
+    }
+
+    /// The same for slices of one length, the earlier scene's bands first.
+    pub fn score_slices(&self, bands: &[&[f32]], mut take: impl FnMut(f64)) {
+        const BLOCK: usize = 64;
+        let count = bands.first().map_or(0, |band| band.len());
+        let mut start = 0;
+        while start < count {
+            let length = BLOCK.min(count - start);
+            let mut total = [0.0_f64; BLOCK];
+            for (weights, constant) in &self.variates {
+                let mut variate = [*constant; BLOCK];
+                for (band, &weight) in bands.iter().zip(weights) {
+                    for (variate, &value) in variate.iter_mut().zip(&band[start..start + length]) {
+                        *variate += weight * f64::from(value);
+                    }
+                }
+                for (total, variate) in total.iter_mut().zip(variate) {
+                    *total += variate * variate;
+                }
+            }
+            total[..length].iter().for_each(|&t| take(t));
+            start += length;
+        }
+    }
+}

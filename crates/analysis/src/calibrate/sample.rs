@@ -1,0 +1,122 @@
+//! The pixels that statistics are taken from: valid in both scenes of a pair, in a fixed order.
+
+use rayon::prelude::*;
+use survey::grid::PixelRect;
+use survey::raster::{PixelState, Plane};
+use survey::scene::BandName;
+
+use super::CellSample;
+
+/// Rows of one unit of work. Partial sums are kept per strip and added in the order of the strips, so that the number
+/// of threads cannot show in a sum.
+const STRIP_ROWS: i32 = 64;
+
+/// Both scenes over the sampled cells, the bands in the order of the pair.
+pub struct PairSample<'a> {
+    strips: Vec<Strip<'a>>,
+    before_bands: Vec<BandName>,
+    after_bands: Vec<BandName>,
+}
+
+struct Strip<'a> {
+    before: Vec<&'a Plane<f32>>,
+    after: Vec<&'a Plane<f32>>,
+    states: [&'a Plane<PixelState>; 2],
+    rect: PixelRect,
+}
+
+/// The valid pixels of one row: `bands[k][i]` is band `k` (earlier scene's bands first) of the row's `i`-th pixel.
+pub struct SampleRow {
+    /// Row on the grid.
+    pub row: i32,
+    /// Columns on the grid.
+    pub cols: Vec<i32>,
+    /// Values by band.
+    pub bands: Vec<Vec<f32>>,
+}
+
+impl<'a> PairSample<'a> {
+    /// The sample of a pair. Cells are taken in row-major order, whatever the order of `samples`; windows whose bands
+    /// are not those of the first are left out, as nothing can be compared there.
+    #[must_use]
+    pub fn new(samples: &'a [CellSample]) -> Self {
+        let mut cells: Vec<&CellSample> = samples.iter().collect();
+        cells.sort_by_key(|sample| sample.before.rect());
+        let (before_bands, after_bands) =
+            cells.first().map(|first| (first.before.bands.clone(), first.after.bands.clone())).unwrap_or_default();
+        let mut strips = Vec::new();
+        for sample in cells {
+            if sample.before.bands != before_bands || sample.after.bands != after_bands {
+                continue;
+            }
+            let Some(rect) = sample.before.rect().intersection(&sample.after.rect()) else { continue };
+            let mut row0 = rect.row0;
+            while row0 < rect.row1 {
+                let row1 = ((row0.div_euclid(STRIP_ROWS) + 1) * STRIP_ROWS).min(rect.row1);
+                strips.push(Strip {
+                    before: sample.before.planes.iter().collect(),
+                    after: sample.after.planes.iter().collect(),
+                    states: [&sample.before.state, &sample.after.state],
+                    rect: PixelRect { row0, row1, ..rect },
+                });
+                row0 = row1;
+            }
+        }
+        Self { strips, before_bands, after_bands }
+    }
+
+    /// Bands of the earlier scene.
+    #[must_use]
+    pub fn before_bands(&self) -> &[BandName] {
+        &self.before_bands
+    }
+
+    /// Bands of the later scene.
+    #[must_use]
+    pub fn after_bands(&self) -> &[BandName] {
+        &self.after_bands
+    }
+
+    /// One value per strip, in a fixed order, each made from the strip's rows in order. Strips run in parallel.
+    pub fn by_strip<T: Send>(&self, start: impl Fn() -> T + Sync, take: impl Fn(&mut T, &SampleRow) + Sync) -> Vec<T> {
+        let bands = self.before_bands.len() + self.after_bands.len();
+        self.strips
+            .par_iter()
+            .map(|strip| {
+                let mut value = start();
+                let mut sample = SampleRow { row: 0, cols: Vec::new(), bands: vec![Vec::new(); bands] };
+                for row in strip.rect.row0..strip.rect.row1 {
+                    strip.gather(row, &mut sample);
+                    take(&mut value, &sample);
+                }
+                value
+            })
+            .collect()
+    }
+}
+
+impl Strip<'_> {
+    fn gather(&self, row: i32, sample: &mut SampleRow) {
+        let inside = |plane: &Plane<PixelState>| {
+            let from = (self.rect.col0 - plane.rect().col0) as usize;
+            from..from + self.rect.cols()
+        };
+        let [before, after] = self.states.map(|plane| &plane.row(row)[inside(plane)]);
+        sample.row = row;
+        sample.cols.clear();
+        sample.cols.extend(
+            before
+                .iter()
+                .zip(after)
+                .enumerate()
+                .filter(|&(_, (&b, &a))| b == PixelState::Valid && a == PixelState::Valid)
+                .map(|(index, _)| self.rect.col0 + index as i32),
+        );
+        for (plane, values) in self.before.iter().chain(&self.after).zip(&mut sample.bands) {
+            let line = plane.row(row);
+            let col0 = plane.rect().col0;
+            values.clear();
+            values.extend(sample.cols.iter().map(|&col| line[(col - col0) as usize]));
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! From the pixels of a tile to its findings.
+//!
+//! Per scene pair: evidence on its own masked rasters. Per pixel: the evidence of the first pair, in the order of the
+//! pixel's *cell*, that is valid there; pixels are never mosaicked before evidence. Then mask, opening, closing,
+//! grouping and labelling, each with a bounded radius, so that a tile with [`halo_px`] pixels around it gives what the
+//! whole image would give.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use survey::calibration::Calibration;
+use survey::county::CountyMap;
+use survey::findings::{Coverage, EVIDENCE_CHANNELS, EvidenceChannel, Findings};
+use survey::grid::{CELL_PX, Cell, PixelRect};
+use survey::plan::SurveyPlan;
+use survey::raster::{PixelState, Plane, SceneWindow};
+use survey::result::Cover;
+use survey::spec::DetectorSpec;
+
+use crate::components::{LabelInput, label};
+use crate::evidence::{PairEvidence, Preset, pair_evidence};
+use crate::mask::Mask;
+use crate::stitch::{SiteLimits, tile_findings};
+
+/// The detectors that `[detector] name` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detector {
+    /// Registration, IR-MAD, structure, vegetation and brightness, fused.
+    Default,
+    /// The IR-MAD score alone, with the choices of the pipelines it is compared to.
+    IrMad,
+    /// Plain differencing of the bands.
+    Cva,
+}
+
+impl Detector {
+    /// The detector of a spec; names were checked when the spec was read.
+    #[must_use]
+    pub fn of(spec: &DetectorSpec) -> Self {
+        match spec.name.as_str() {
+            "irmad" => Self::IrMad,
+            "cva" => Self::Cva,
+            _ => Self::Default,
+        }
+    }
+}
+
+/// Pixels around a tile that its findings depend on: all windows, the opening, the closing and the grouping.
+#[must_use]
+pub fn halo_px(resolution_m: f64, detector: &DetectorSpec) -> i32 {
+    Preset::new(resolution_m, detector).halo_px()
+}
+
+/// One pair's pixels over a tile grown by [`halo_px`].
+#[derive(Clone, Debug)]
+pub struct PairPixels {
+    /// Index into the plan's pairs.
+    pub pair: u32,
+    /// The pair's calibration.
+    pub calibration: Calibration,
+    /// The earlier scene.
+    pub before: SceneWindow,
+    /// The later scene, read with the calibration's correction.
+    pub after: SceneWindow,
+}
+
+/// What is seen of the pixels of a rectangle once every pixel has taken its pair.
+struct Composite {
+    rect: PixelRect,
+    channels: [Plane<i16>; EVIDENCE_CHANNELS],
+    cover_before: Plane<Cover>,
+    state: Plane<PixelState>,
+    pair: Plane<u32>,
+}
+
+/// The findings of a tile. `pairs` holds, in any order, the pairs that the plan's cells around the tile name; a pair
+/// that is missing counts as one that covers nothing.
+#[must_use]
+pub fn detect_tile(plan: &SurveyPlan, counties: &CountyMap, tile: PixelRect, pairs: &[PairPixels]) -> Findings {
+    let preset = Preset::new(plan.grid.resolution_m, &plan.detector);
+    let detector = Detector::of(&plan.detector);
+    let around = tile.grown(preset.halo_px());
+    let evidence: Vec<(u32, PairEvidence)> = pairs
+        .iter()
+        .map(|pair| (pair.pair, pair_evidence(&pair.before, &pair.after, &pair.calibration, &preset, detector)))
+        .collect();
+    let composite = compose(plan, around, &evidence);
+    let change = change_mask(&composite, &preset);
+    let group = change.dilate(preset.group_px).and(&planned_mask(plan, around)).crop(tile);
+    let change = change.crop(tile);
+    let limits = SiteLimits::new(&plan.grid, &plan.detector);
+    let channels: [Plane<i16>; EVIDENCE_CHANNELS] = std::array::from_fn(|index| composite.channels[index].crop(tile));
+    let components = label(&LabelInput {
+        group: &group,
+        change: &change,
+        evidence: &channels,
+        cover_before: &composite.cover_before.crop(tile),
+        pair: &composite.pair.crop(tile),
+        counties,
+        planned: &|cell| plan.cell(cell).is_some(),
+        max_site_px: limits.max_px,
+    });
+    let is_root = plan.extent().is_some_and(|extent| extent.root.rect(plan.tile_px) == tile);
+    tile_findings(tile, components, coverage(plan, counties, tile, &composite.state), BTreeMap::new(), &limits, is_root)
+}
+
+/// Pixels whose log-odds are above 0, opened and closed; valid ones only.
+fn change_mask(composite: &Composite, preset: &Preset) -> Mask {
+    let valid = Mask::from_plane(&composite.state, |state| state == PixelState::Valid);
+    let raised = Mask::from_plane(&composite.channels[EvidenceChannel::Logit as usize], |logit| logit > 0);
+    clean(&raised, preset).and(&valid)
+}
+
+/// Opening, then closing.
+#[must_use]
+pub fn clean(raised: &Mask, preset: &Preset) -> Mask {
+    raised.open(preset.open_px).close(preset.close_px)
+}
+
+fn planned_mask(plan: &SurveyPlan, rect: PixelRect) -> Mask {
+    let mut mask = Mask::new(rect);
+    for cell in rect.cells().filter(|&cell| plan.cell(cell).is_some()) {
+        if let Some(part) = cell.rect().intersection(&rect) {
+            for row in part.row0..part.row1 {
+                mask.set_run(survey::findings::Run { row, col0: part.col0, col1: part.col1 });
+            }
+        }
+    }
+    mask
+}
+
+/// Gives each pixel the first pair of its cell that is valid there; a pixel of a cell that is not planned has no scene.
+fn compose(plan: &SurveyPlan, rect: PixelRect, evidence: &[(u32, PairEvidence)]) -> Composite {
+    let mut composite = Composite {
+        rect,
+        channels: std::array::from_fn(|_| Plane::filled(rect, 0)),
+        cover_before: Plane::filled(rect, Cover::Unknown),
+        state: Plane::filled(rect, PixelState::NoScene),
+        pair: Plane::filled(rect, u32::MAX),
+    };
+    let cells: Vec<Cell> = rect.cells().collect();
+    for cell in cells {
+        let Some(planned) = plan.cell(cell) else { continue };
+        let Some(part) = cell.rect().intersection(&rect) else { continue };
+        for &index in &planned.pairs {
+            if let Some((_, found)) = evidence.iter().find(|(pair, _)| *pair == index) {
+                fill(&mut composite, part, index, found);
+            }
+        }
+    }
+    composite
+}
+
+/// Fills what no earlier pair was valid for.
+fn fill(composite: &mut Composite, part: PixelRect, pair: u32, found: &PairEvidence) {
+    let Some(part) = part.intersection(&found.state.rect()) else { return };
+    let (from, source) = ((part.col0 - composite.rect.col0) as usize, (part.col0 - found.state.rect().col0) as usize);
+    for row in part.row0..part.row1 {
+        for col in 0..part.cols() {
+            let mine = composite.state.row(row)[from + col];
+            let theirs = found.state.row(row)[source + col];
+            if mine == PixelState::Valid {
+                continue;
+            }
+            if theirs == PixelState::Valid {
+                for (to, channel) in composite.channels.iter_mut().zip(&found.channels) {
+                    to.row_mut(row)[from + col] = channel.row(row)[source + col];
+                }
+                composite.cover_before.row_mut(row)[from + col] = found.cover_before.row(row)[source + col];
+                composite.pair.row_mut(row)[from + col] = pair;
+            }
+            composite.state.row_mut(row)[from + col] = mine.max(theirs);
+        }
+    }
+}
+
+/// Pixels of each county in the planned cells of the tile, by state.
+fn coverage(
+    plan: &SurveyPlan,
+    counties: &CountyMap,
+    tile: PixelRect,
+    state: &Plane<PixelState>,
+) -> BTreeMap<u32, Coverage> {
+    let rows: Vec<BTreeMap<u32, Coverage>> = (tile.row0..tile.row1)
+        .into_par_iter()
+        .map(|row| {
+            let mut counted: BTreeMap<u32, Coverage> = BTreeMap::new();
+            for span in counties.spans(row, tile.col0, tile.col1) {
+                let mut col = span.col0;
+                while col < span.col1 {
+                    // To the end of the cell, the span, or the run of one state.
+                    let cell = Cell::of(row, col);
+                    let end = span.col1.min((cell.col + 1) * CELL_PX);
+                    if plan.cell(cell).is_none() {
+                        col = end;
+                        continue;
+                    }
+                    let line = &state.row(row)[(col - state.rect().col0) as usize..(end - state.rect().col0) as usize];
+                    let here = line[0];
+                    let run = line.iter().take_while(|&&state| state == here).count();
+                    counted.entry(span.county).or_default().count(here, run as u64);
+                    col += run as i32;
+                }
+            }
+            counted
+        })
+        .collect();
+    let mut total: BTreeMap<u32, Coverage> = BTreeMap::new();
+    for row in rows {
+        for (county, counted) in row {
+            total.entry(county).or_default().absorb(&counted);
+        }
+    }
+    total
+}
+
+/// What `evaluate` scores: the change mask of one pair over its whole rectangle, and where it can be trusted.
+#[derive(Clone, Debug)]
+pub struct PairChange {
+    /// Changed pixels.
+    pub change: Mask,
+    /// Pixels that were compared.
+    pub valid: Mask,
+    /// The evidence behind it.
+    pub evidence: PairEvidence,
+}
+
+/// The change of one pair without a plan.
+#[must_use]
+pub fn detect_pair(
+    before: &SceneWindow,
+    after: &SceneWindow,
+    calibration: &Calibration,
+    resolution_m: f64,
+    detector: &DetectorSpec,
+) -> PairChange {
+    let preset = Preset::new(resolution_m, detector);
+    let evidence = pair_evidence(before, after, calibration, &preset, Detector::of(detector));
+    let valid = Mask::from_plane(&evidence.state, |state| state == PixelState::Valid);
+    let raised = Mask::from_plane(&evidence.channels[EvidenceChannel::Logit as usize], |logit| logit > 0);
+    let change = clean(&raised, &preset).and(&valid);
+    PairChange { change, valid, evidence }
+}

@@ -1,0 +1,198 @@
+//! Evidence where buildings have a shape: window means of score, brightness, vegetation, hue and structure of both
+//! dates, and a logistic model over them.
+
+use std::ops::Range;
+
+use survey::raster::Plane;
+
+use super::base::{BasePlanes, UNIT};
+use super::logarithm::ln;
+use super::model::{FEATURES, Model};
+use super::window::slide;
+
+/// Radius of the windows of the gradients' correlation.
+const CORRELATION_RADIUS: usize = 5;
+/// Radius of the windows whose mean gradient is called edge density.
+const EDGE_RADIUS: usize = 6;
+/// Floor of a mean gradient and of a standard deviation, so that a smooth field has a logarithm.
+const FLOOR: f32 = 0.05;
+
+/// What the rows of a chunk say.
+pub struct FineRows {
+    /// Log-odds of change.
+    pub logit: Vec<f32>,
+    /// `1 − NCC` of the gradients, 0 to 2.
+    pub structure: Vec<f32>,
+    /// Logarithm of edge density after over before.
+    pub edge_growth: Vec<f32>,
+    /// Edge density before, logarithm.
+    pub edges_before: Vec<f32>,
+}
+
+/// The evidence of `rows` (counted from the first row of the planes).
+#[must_use]
+pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
+    let model = Model::of(base.has_colour);
+    let size = rows.len() * base.rect.cols();
+    let mut out = FineRows {
+        logit: vec![model.bias; size],
+        structure: vec![0.0; size],
+        edge_growth: vec![0.0; size],
+        edges_before: vec![0.0; size],
+    };
+    features(base, rows, |feature, values| {
+        let term = &model.terms[feature];
+        if term.weight != 0.0 {
+            for (logit, &value) in out.logit.iter_mut().zip(values) {
+                *logit += term.of(value);
+            }
+        }
+        match FEATURES[feature] {
+            "correlation" => {
+                out.structure.iter_mut().zip(values).for_each(|(out, &correlation)| *out = 1.0 - correlation);
+            }
+            "edges_6_before" => out.edges_before.copy_from_slice(values),
+            "edges_6_after" => {
+                let before = &out.edges_before;
+                out.edge_growth.iter_mut().zip(values).zip(before).for_each(|((out, &after), &before)| *out = after - before);
+            }
+            _ => {}
+        }
+    });
+    out
+}
+
+/// Calls `take(feature, values)` for each feature in the order of [`FEATURES`], with its values over `rows`.
+pub fn features(base: &BasePlanes, rows: Range<usize>, mut take: impl FnMut(usize, &[f32])) {
+    let windows = Windows::new(base, rows);
+    let mut values = vec![0.0; windows.size()];
+    for (feature, name) in FEATURES.iter().enumerate() {
+        let (what, date) = match name.rsplit_once('_') {
+            Some((what, "before")) => (what, &base.before),
+            Some((what, "after")) => (what, &base.after),
+            _ => (*name, &base.after),
+        };
+        match what {
+            "score_1" => windows.mean(&base.score, 1, &mut values),
+            "score_4" => windows.mean(&base.score, 4, &mut values),
+            "brightness_1" => windows.mean(&date.brightness, 1, &mut values),
+            "brightness_8" => windows.mean(&date.brightness, 8, &mut values),
+            "vegetation_1" => windows.mean(&date.vegetation, 1, &mut values),
+            "vegetation_8" => windows.mean(&date.vegetation, 8, &mut values),
+            "hue_1" => windows.mean(&date.hue, 1, &mut values),
+            "edges_2" => windows.log_mean(&date.gradient, 2, &mut values),
+            "edges_6" => windows.log_mean(&date.gradient, EDGE_RADIUS, &mut values),
+            "edges_12" => windows.log_mean(&date.gradient, 12, &mut values),
+            "contrast_4" => windows.log_deviation(&date.brightness, 4, &mut values),
+            _ => windows.correlation(&base.before.gradient, &base.after.gradient, &mut values),
+        }
+        take(feature, &values);
+    }
+}
+
+/// Window means over valid pixels for a chunk of rows.
+struct Windows<'a> {
+    base: &'a BasePlanes,
+    rows: Range<usize>,
+    /// By radius: 1 / number of valid pixels; 0 where there is none.
+    inverse: Vec<(usize, Vec<f32>)>,
+}
+
+impl<'a> Windows<'a> {
+    fn new(base: &'a BasePlanes, rows: Range<usize>) -> Self {
+        let mut windows = Self { base, rows, inverse: Vec::new() };
+        windows.inverse = [1, 2, 4, CORRELATION_RADIUS, EDGE_RADIUS, 8, 12]
+            .into_iter()
+            .map(|radius| {
+                let mut inverse = vec![0.0; windows.size()];
+                windows.sums(radius, |row, out| copy(&windows.base.valid, row, out), |at, count| {
+                    inverse[at] = if count > 0 { 1.0 / count as f32 } else { 0.0 };
+                });
+                (radius, inverse)
+            })
+            .collect();
+        windows
+    }
+
+    fn size(&self) -> usize {
+        self.rows.len() * self.base.rect.cols()
+    }
+
+    fn inverse(&self, radius: usize) -> &[f32] {
+        self.inverse.iter().find(|(other, _)| *other == radius).map_or(&[], |(_, inverse)| inverse)
+    }
+
+    fn sums(&self, radius: usize, read: impl Fn(usize, &mut [i32]), mut take: impl FnMut(usize, i32)) {
+        let (cols, height) = (self.base.rect.cols(), self.base.rect.rows());
+        let first = self.rows.start;
+        slide(cols, height, radius, self.rows.clone(), read, |row, sums| {
+            let start = (row - first) * cols;
+            for (col, &sum) in sums.iter().enumerate() {
+                take(start + col, sum);
+            }
+        });
+    }
+
+    fn mean(&self, plane: &Plane<i16>, radius: usize, out: &mut [f32]) {
+        let inverse = self.inverse(radius);
+        self.sums(radius, |row, buffer| copy(plane, row, buffer), |at, sum| {
+            out[at] = sum as f32 * inverse[at] * (1.0 / UNIT);
+        });
+    }
+
+    fn log_mean(&self, plane: &Plane<i16>, radius: usize, out: &mut [f32]) {
+        self.mean(plane, radius, out);
+        out.iter_mut().for_each(|value| *value = ln(*value + FLOOR));
+    }
+
+    fn log_deviation(&self, plane: &Plane<i16>, radius: usize, out: &mut [f32]) {
+        let inverse = self.inverse(radius);
+        let mut mean = vec![0.0; out.len()];
+        self.mean(plane, radius, &mut mean);
+        self.sums(radius, |row, buffer| product(plane, plane, row, buffer), |at, sum| {
+            out[at] = sum as f32 * inverse[at] * (1.0 / (UNIT * UNIT));
+        });
+        for (out, mean) in out.iter_mut().zip(mean) {
+            *out = ln((*out - mean * mean).max(0.0).sqrt() + FLOOR);
+        }
+    }
+
+    /// Normalised cross-correlation of two planes; 1 where both are smooth (nothing to compare).
+    fn correlation(&self, a: &Plane<i16>, b: &Plane<i16>, out: &mut [f32]) {
+        let inverse = self.inverse(CORRELATION_RADIUS);
+        let moment = |a: &Plane<i16>, b: Option<&Plane<i16>>| {
+            let mut sums = vec![0.0; out.len()];
+            let scale = if b.is_some() { 1.0 / (UNIT * UNIT) } else { 1.0 / UNIT };
+            self.sums(
+                CORRELATION_RADIUS,
+                |row, buffer| match b {
+                    Some(b) => product(a, b, row, buffer),
+                    None => copy(a, row, buffer),
+                },
+                |at, sum| sums[at] = sum as f32 * inverse[at] * scale,
+            );
+            sums
+        };
+        let (mean_a, mean_b) = (moment(a, None), moment(b, None));
+        let (aa, bb, ab) = (moment(a, Some(a)), moment(b, Some(b)), moment(a, Some(b)));
+        for (at, out) in out.iter_mut().enumerate() {
+            let variance_a = (aa[at] - mean_a[at] * mean_a[at]).max(0.0);
+            let variance_b = (bb[at] - mean_b[at] * mean_b[at]).max(0.0);
+            let covariance = ab[at] - mean_a[at] * mean_b[at];
+            *out = ((covariance + 0.01) / ((variance_a * variance_b).sqrt() + 0.01)).clamp(-1.0, 1.0);
+        }
+    }
+}
+
+fn line(plane: &Plane<i16>, row: usize) -> &[i16] {
+    plane.row(plane.rect().row0 + row as i32)
+}
+
+fn copy(plane: &Plane<i16>, row: usize, out: &mut [i32]) {
+    out.iter_mut().zip(line(plane, row)).for_each(|(out, &value)| *out = i32::from(value));
+}
+
+fn product(a: &Plane<i16>, b: &Plane<i16>, row: usize, out: &mut [i32]) {
+    let lines = line(a, row).iter().zip(line(b, row));
+    out.iter_mut().zip(lines).for_each(|(out, (&a, &b))| *out = i32::from(a) * i32::from(b));
+}

@@ -1,0 +1,109 @@
+//! Sums over square windows, exact: integers, so that a sum does not depend on where a scan began.
+
+/// Running sums over the columns of a window of rows, from which each row of window sums is read.
+pub struct Sliding {
+    radius: usize,
+    columns: Vec<i32>,
+}
+
+impl Sliding {
+    /// For rows of `cols` pixels and windows of `2·radius + 1` pixels.
+    #[must_use]
+    pub fn new(cols: usize, radius: usize) -> Self {
+        Self { radius, columns: vec![0; cols] }
+    }
+
+    /// A row enters the window.
+    pub fn enter(&mut self, row: &[i32]) {
+        for (column, value) in self.columns.iter_mut().zip(row) {
+            *column += value;
+        }
+    }
+
+    /// A row leaves the window.
+    pub fn leave(&mut self, row: &[i32]) {
+        for (column, value) in self.columns.iter_mut().zip(row) {
+            *column -= value;
+        }
+    }
+
+    /// The window sums along the row; a window is cut at the ends of the row.
+    pub fn sums(&self, out: &mut [i32]) {
+        let cols = self.columns.len();
+        let mut sum: i32 = self.columns.iter().take(self.radius).sum();
+        for (col, out) in out.iter_mut().enumerate() {
+            if let Some(entering) = self.columns.get(col + self.radius) {
+                sum += entering;
+            }
+            if col > self.radius {
+                sum -= self.columns[col - self.radius - 1];
+            }
+            *out = sum;
+        }
+        debug_assert!(out.len() == cols);
+    }
+}
+
+/// Calls `take` with the window sums of each row of `rows`, in order. `read(row, buffer)` fills the values of a row of
+/// an image of `height` rows; rows outside the image are 0.
+pub fn slide(
+    cols: usize,
+    height: usize,
+    radius: usize,
+    rows: std::ops::Range<usize>,
+    read: impl Fn(usize, &mut [i32]),
+    mut take: impl FnMut(usize, &[i32]),
+) {
+    let mut sliding = Sliding::new(cols, radius);
+    let mut values = vec![0; cols];
+    let mut sums = vec![0; cols];
+    for row in rows.start.saturating_sub(radius)..(rows.start + radius).min(height) {
+        read(row, &mut values);
+        sliding.enter(&values);
+    }
+    for row in rows {
+        if row + radius < height {
+            read(row + radius, &mut values);
+            sliding.enter(&values);
+        }
+        sliding.sums(&mut sums);
+        take(row, &sums);
+        if let Some(leaving) = row.checked_sub(radius) {
+            read(leaving, &mut values);
+            sliding.leave(&values);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn window_sums_are_those_of_the_definition_wherever_the_scan_begins() {
+        let (cols, height) = (23_usize, 17_usize);
+        let value = |row: usize, col: usize| ((row * 31 + col * 17) % 29) as i32 - 14;
+        for radius in [0, 1, 4, 12, 30] {
+            for start in [0, 5, 16] {
+                slide(
+                    cols,
+                    height,
+                    radius,
+                    start..height,
+                    |row, out| out.iter_mut().enumerate().for_each(|(col, out)| *out = value(row, col)),
+                    |row, sums| {
+                        for (col, &sum) in sums.iter().enumerate() {
+                            let mut expected = 0;
+                            for r in row.saturating_sub(radius)..(row + radius + 1).min(height) {
+                                for c in col.saturating_sub(radius)..(col + radius + 1).min(cols) {
+                                    expected += value(r, c);
+                                }
+                            }
+                            assert_eq!(sum, expected, "radius {radius}, row {row}, col {col}");
+                        }
+                    },
+                );
+            }
+        }
+    }
+}
