@@ -1,0 +1,156 @@
+//! Scenes on the survey's grid: files are opened once, blocks fetched and decoded once, pixels resampled once.
+
+mod asset_read;
+mod estimate;
+mod extent;
+mod opened;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::{StreamExt, TryFutureExt, TryStreamExt};
+use survey::calibration::Registration;
+use survey::findings::{Run, UnreadableNote};
+use survey::grid::{Grid, PixelRect};
+use survey::raster::{PixelState, Plane, SceneWindow};
+use survey::scene::{BandName, Scene};
+
+pub use self::estimate::estimate_bytes;
+pub use self::extent::scene_rect;
+use self::asset_read::{AssetRead, AssetRequest};
+use self::opened::Files;
+use crate::blocks::BlockCache;
+use crate::error::ImageryError;
+use crate::store::Stores;
+use crate::warp::both;
+
+/// Files of a scene that are read at the same time.
+pub(crate) const ASSETS_AT_ONCE: usize = 4;
+
+/// Reads scenes. Cheap to clone; clones share open files and decoded blocks.
+#[derive(Clone)]
+pub struct SceneReader {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    files: Files,
+    blocks: BlockCache,
+    pool: Option<Arc<rayon::ThreadPool>>,
+}
+
+/// A scene over a rectangle of the grid.
+#[derive(Clone, Debug)]
+pub struct ReadScene {
+    /// The pixels.
+    pub window: SceneWindow,
+    /// What could not be read, and which pixels of the window depend on it.
+    pub unreadable: Vec<UnreadablePart>,
+    /// Bytes that this read fetched (encoded; not those that somebody had fetched before).
+    pub bytes_fetched: u64,
+    /// Blocks that this read decoded.
+    pub blocks_decoded: u64,
+}
+
+/// A file, or a block of one, that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadablePart {
+    /// What and why, without the place where the file lies (that belongs to an execution, not to a result).
+    pub note: UnreadableNote,
+    /// The pixels of the window that depend on it, by row.
+    pub runs: Vec<Run>,
+}
+
+impl SceneReader {
+    /// A reader that keeps at most `cache_bytes` of decoded blocks beside those in use.
+    #[must_use]
+    pub fn new(stores: Stores, cache_bytes: u64) -> Self {
+        Self { inner: Arc::new(Inner { files: Files::new(stores), blocks: BlockCache::new(cache_bytes), pool: None }) }
+    }
+
+    /// The same reader, whose pixels are resampled on `pool` instead of rayon's global pool.
+    #[must_use]
+    pub fn with_pool(stores: Stores, cache_bytes: u64, pool: Arc<rayon::ThreadPool>) -> Self {
+        let blocks = BlockCache::new(cache_bytes);
+        Self { inner: Arc::new(Inner { files: Files::new(stores), blocks, pool: Some(pool) }) }
+    }
+
+    /// Blocks that were fetched and decoded so far.
+    #[must_use]
+    pub fn blocks_decoded(&self) -> u64 {
+        self.inner.blocks.decoded()
+    }
+
+    /// `bands` of `scene` over `rect` of `grid`; a pixel (row, col) is read where `correction` puts it. Each pixel is a
+    /// function of the scene, the grid, the correction and its own place: never of the rectangle.
+    ///
+    /// # Errors
+    /// What makes the whole read worthless: a store that fails after all retries ([`ImageryError::Transient`]), a file
+    /// that is not the one planned with ([`ImageryError::Changed`]), a band that the scene lacks, an unknown CRS. A file
+    /// or a block that cannot be read makes the pixels that depend on it [`PixelState::Unreadable`].
+    #[tracing::instrument(name = "read", skip_all, fields(scene = %scene.id, rows = rect.rows(), cols = rect.cols()))]
+    pub async fn read(
+        &self,
+        grid: &Grid,
+        scene: &Scene,
+        bands: &[BandName],
+        rect: PixelRect,
+        correction: &Registration,
+    ) -> Result<ReadScene, ImageryError> {
+        let mut by_asset: std::collections::BTreeMap<u16, Vec<usize>> = std::collections::BTreeMap::new();
+        for (index, name) in bands.iter().enumerate() {
+            let band = scene.band(name).ok_or_else(|| ImageryError::Document {
+                href: format!("scene {}", scene.id),
+                cause: format!("it has no band `{name}`"),
+                mend: "name bands that both scenes have in detector.bands".into(),
+            })?;
+            by_asset.entry(band.asset).or_default().push(index);
+        }
+        let whole = Arc::new(scene.clone());
+        let reads = by_asset.into_iter().map(|(asset, indices)| {
+            let wanted = indices.iter().filter_map(|&index| scene.band(bands.get(index)?)).cloned().collect();
+            let request = AssetRequest {
+                grid: grid.clone(),
+                scene: Arc::clone(&whole),
+                asset,
+                bands: wanted,
+                rect,
+                correction: *correction,
+            };
+            read_asset(Arc::clone(&self.inner), request).map_ok(|read| (indices, read))
+        });
+        let reads: Vec<_> = futures::stream::iter(reads).buffered(ASSETS_AT_ONCE).try_collect().await?;
+
+        let mut planes: Vec<Option<Plane<f32>>> = vec![None; bands.len()];
+        let mut state: Option<Plane<PixelState>> = None;
+        let (mut unreadable, mut bytes_fetched, mut blocks_decoded) = (Vec::new(), 0, 0);
+        for (indices, read) in reads {
+            for (index, plane) in indices.into_iter().zip(read.bands) {
+                if let Some(slot) = planes.get_mut(index) {
+                    *slot = Some(plane);
+                }
+            }
+            state = Some(match state {
+                None => read.state,
+                Some(mut state) => {
+                    for (mine, &other) in state.data_mut().iter_mut().zip(read.state.data()) {
+                        *mine = both(*mine, other);
+                    }
+                    state
+                }
+            });
+            unreadable.extend(read.unreadable);
+            bytes_fetched += read.bytes_fetched;
+            blocks_decoded += read.blocks_decoded;
+        }
+        let planes = planes.into_iter().map(|plane| plane.unwrap_or_else(|| Plane::filled(rect, 0.0))).collect();
+        let state = state.unwrap_or_else(|| Plane::filled(rect, PixelState::NoScene));
+        let window = SceneWindow { bands: bands.to_vec(), planes, state };
+        Ok(ReadScene { window, unreadable, bytes_fetched, blocks_decoded })
+    }
+}
+
+/// [`Inner::read_asset`] as a future that owns what it needs, so that several of them can be awaited at once.
+fn read_asset(inner: Arc<Inner>, request: AssetRequest) -> BoxFuture<'static, Result<AssetRead, ImageryError>> {
+    Box::pin(async move { inner.read_asset(&request).await })
+}

@@ -1,0 +1,97 @@
+//! From a raster's pixels to the survey's grid, once: transform, point-spread match, averaging and interpolation in one
+//! step, with missing pixels left out.
+//!
+//! * [`geometry`]: where the grid's pixels lie in a raster, and which level it is read from.
+//! * [`control`]: the same on a control grid in integers.
+//! * [`kernel`]: the weights.
+//! * [`source`]: the raster's pixels that are needed.
+//! * [`masks`], [`mask_plane`]: what masks say of them.
+//! * [`resample`]: the pixels of the grid.
+//!
+//! # Which pixels are valid
+//! A source pixel has no value where it is NaN or infinite, equals the nodata value of the file or of the catalog, is 0
+//! in the file's mask or alpha band, or a mask of the scene says so. Such pixels never enter a value: their weight is
+//! left out and the others stand for them. A pixel of the grid is `Valid` if at least half of its kernel's weight (of
+//! the part that lies on the raster) is on valid pixels; `Unreadable` if its kernel touches a pixel that cannot be read;
+//! `NoScene` if its centre lies outside the raster; else it has the state that says most among the missing pixels.
+//!
+//! Masks are looked up per source pixel (nearest mask pixel), before resampling.
+
+pub(crate) mod control;
+pub(crate) mod geometry;
+pub(crate) mod kernel;
+pub(crate) mod mask_plane;
+pub mod masks;
+pub(crate) mod resample;
+pub(crate) mod source;
+#[cfg(test)]
+mod tests;
+
+use survey::calibration::Registration;
+use survey::findings::Run;
+use survey::grid::PixelRect;
+use survey::raster::PixelState;
+
+use self::control::Control;
+use self::geometry::{Geometry, Sampling};
+use self::kernel::Kernel;
+use self::resample::Resampled;
+use self::source::{Region, SourceWindow};
+
+/// A rectangle of the grid as seen by one raster: what has to be read for it, and how it is resampled.
+pub(crate) struct Warp {
+    pub(crate) sampling: Sampling,
+    control: Control,
+    kernels: [Kernel; 2],
+    rect: PixelRect,
+    footprints: Vec<Region>,
+}
+
+impl Warp {
+    /// `None` where the raster has no place on the grid. `levels` are (width, height), the full resolution first.
+    pub(crate) fn new(
+        geometry: &Geometry,
+        levels: &[(u32, u32)],
+        correction: &Registration,
+        rect: PixelRect,
+    ) -> Option<Self> {
+        let sampling = Sampling::choose(geometry.scale()?, levels);
+        let kernels = [0, 1].map(|axis| Kernel::new(sampling.step[axis], sampling.ratio[axis]));
+        let control = Control::new(geometry, correction, &sampling, rect);
+        let footprints = resample::footprints(&control, [&kernels[0], &kernels[1]], rect);
+        Some(Self { sampling, control, kernels, rect, footprints })
+    }
+
+    /// Working pixels that are needed: a bounding region, and the regions that are really needed.
+    pub(crate) fn needed(&self) -> Option<(Region, &[Region])> {
+        let whole = self.footprints.iter().copied().reduce(|a, b| a.union(&b))?;
+        Some((whole, &self.footprints))
+    }
+
+    /// The pixels of the grid from the working pixels of [`Warp::needed`].
+    pub(crate) fn resample(&self, window: &SourceWindow) -> Resampled {
+        resample::resample(&self.control, [&self.kernels[0], &self.kernels[1]], window, self.rect)
+    }
+
+    /// The pixels of the grid that depend on pixels of the level inside `region`.
+    pub(crate) fn touching(&self, region: Region) -> Vec<Run> {
+        let [x, y] = self.sampling.average.map(|count| i64::from(count.max(1)));
+        let working = Region {
+            x0: region.x0.div_euclid(x),
+            y0: region.y0.div_euclid(y),
+            x1: (region.x1 - 1).div_euclid(x) + 1,
+            y1: (region.y1 - 1).div_euclid(y) + 1,
+        };
+        resample::touching(&self.control, [&self.kernels[0], &self.kernels[1]], self.rect, working)
+    }
+
+    /// The state of every pixel of a raster of which nothing can be read.
+    pub(crate) fn unreadable(&self, full: (u32, u32)) -> Vec<Run> {
+        self.touching(Region { x0: 0, y0: 0, x1: i64::from(full.0), y1: i64::from(full.1) })
+    }
+}
+
+/// The larger of two states where both miss a pixel; valid only if both are.
+pub(crate) fn both(a: PixelState, b: PixelState) -> PixelState {
+    source::state_of(source::combine(a as u8, b as u8))
+}

@@ -1,0 +1,382 @@
+//! From working pixels to pixels of the grid.
+//!
+//! # Invariant
+//! A pixel's value is `nearest + Σ w·(sample − nearest)`, rows first, in tap order, whatever path computes it: alone, in
+//! a row with its neighbours, or among missing samples that turn out not to matter. So the rectangle that was asked for
+//! cannot show in it, and a constant stays that constant to the last bit.
+
+use rayon::prelude::*;
+use survey::findings::Run;
+use survey::grid::PixelRect;
+use survey::raster::{PixelState, Plane};
+
+use super::control::{CONTROL_PX, Control, ControlCell};
+use super::kernel::{Kernel, PHASE_BITS, PHASES};
+use super::source::{Region, SourceWindow, UNREADABLE, VALID, state_of};
+
+/// The smallest share of a kernel's weight (of that which falls on the raster) that must be on valid pixels.
+const MIN_VALID_WEIGHT: f32 = 0.5;
+
+/// A place in the source: index of the pixel and phase.
+#[derive(Clone, Copy)]
+struct Tap {
+    first: i64,
+    phase: usize,
+}
+
+impl Tap {
+    fn new(place: i64, kernel: &Kernel) -> Self {
+        let first = (place >> PHASE_BITS) - kernel.before();
+        Self { first, phase: (place & (PHASES as i64 - 1)) as usize }
+    }
+}
+
+/// The pixels of a rectangle of one file's bands, and their states.
+pub(crate) struct Resampled {
+    pub(crate) bands: Vec<Plane<f32>>,
+    pub(crate) state: Plane<PixelState>,
+}
+
+/// The working pixels that the kernels of the pixels of `rect` may touch, by control cell, clipped to the raster.
+pub(crate) fn footprints(control: &Control, kernels: [&Kernel; 2], rect: PixelRect) -> Vec<Region> {
+    let extent = control.extent();
+    let whole = Region { x0: 0, y0: 0, x1: pixels_of(extent[0]), y1: pixels_of(extent[1]) };
+    control
+        .cells(rect)
+        .filter_map(|(part, cell)| {
+            let region = footprint(cell, kernels, part)?.intersection(&whole);
+            (!region.is_empty()).then_some(region)
+        })
+        .collect()
+}
+
+/// Working pixels of an extent in 1/1024 pixels, the last of which may be cut.
+fn pixels_of(extent: i64) -> i64 {
+    (extent + PHASES as i64 - 1) >> PHASE_BITS
+}
+
+fn footprint(cell: ControlCell<'_>, kernels: [&Kernel; 2], part: PixelRect) -> Option<Region> {
+    let [low, high] = cell.range(part)?;
+    let axis = |low: i64, high: i64, kernel: &Kernel| {
+        let last = Tap::new(high, kernel).first + kernel.taps() as i64;
+        (Tap::new(low, kernel).first, last)
+    };
+    let (x0, x1) = axis(low.0, high.0, kernels[0]);
+    let (y0, y1) = axis(low.1, high.1, kernels[1]);
+    Some(Region { x0, y0, x1, y1 })
+}
+
+/// Resamples the window to `rect`. Kernels are [x, y].
+pub(crate) fn resample(
+    control: &Control,
+    kernels: [&Kernel; 2],
+    window: &SourceWindow,
+    rect: PixelRect,
+) -> Resampled {
+    let mut bands: Vec<Plane<f32>> = (0..window.band_count()).map(|_| Plane::filled(rect, 0.0)).collect();
+    let mut state = Plane::filled(rect, PixelState::NoScene);
+    strips(rect, &mut bands, &mut state).into_par_iter().for_each(|mut strip| {
+        for (part, cell) in control.cells(strip.rect) {
+            resample_cell(control, kernels, window, cell, part, &mut strip);
+        }
+    });
+    Resampled { bands, state }
+}
+
+/// A horizontal strip of the output that lies in one row of control cells.
+struct Strip<'a> {
+    rect: PixelRect,
+    bands: Vec<&'a mut [f32]>,
+    state: &'a mut [PixelState],
+}
+
+impl Strip<'_> {
+    fn index(&self, row: i32, col: i32) -> usize {
+        (row - self.rect.row0) as usize * self.rect.cols() + (col - self.rect.col0) as usize
+    }
+}
+
+fn strips<'a>(rect: PixelRect, bands: &'a mut [Plane<f32>], state: &'a mut Plane<PixelState>) -> Vec<Strip<'a>> {
+    let mut strips: Vec<Strip<'a>> = Vec::new();
+    let mut rests: Vec<&'a mut [f32]> = bands.iter_mut().map(Plane::data_mut).collect();
+    let mut rest = state.data_mut();
+    let mut row0 = rect.row0;
+    while row0 < rect.row1 && rect.cols() > 0 {
+        let row1 = ((row0.div_euclid(CONTROL_PX) + 1) * CONTROL_PX).min(rect.row1);
+        let len = (row1 - row0) as usize * rect.cols();
+        let (state, after) = rest.split_at_mut(len);
+        rest = after;
+        let mut parts = Vec::with_capacity(rests.len());
+        rests = rests
+            .into_iter()
+            .map(|band| {
+                let (part, after) = band.split_at_mut(len);
+                parts.push(part);
+                after
+            })
+            .collect();
+        strips.push(Strip { rect: PixelRect { row0, row1, ..rect }, bands: parts, state });
+        row0 = row1;
+    }
+    strips
+}
+
+fn resample_cell(
+    control: &Control,
+    kernels: [&Kernel; 2],
+    window: &SourceWindow,
+    cell: ControlCell<'_>,
+    part: PixelRect,
+    strip: &mut Strip<'_>,
+) {
+    let Some(region) = footprint(cell, kernels, part) else { return };
+    let clean = window.is_clean(region);
+    if clean && cell.is_separable() {
+        separable(kernels, window, cell, part, strip);
+        return;
+    }
+    let extent = control.extent();
+    let half = PHASES as i64 / 2;
+    let is_inside = |place: i64, extent: i64| place + half >= 0 && place + half < extent;
+    for row in part.row0..part.row1 {
+        for col in part.col0..part.col1 {
+            let Some((x, y)) = cell.locate(row, col) else { continue };
+            if !is_inside(x, extent[0]) || !is_inside(y, extent[1]) {
+                continue;
+            }
+            let index = strip.index(row, col);
+            let taps = [Tap::new(x, kernels[0]), Tap::new(y, kernels[1])];
+            if clean {
+                for (band, out) in strip.bands.iter_mut().enumerate() {
+                    out[index] = whole_kernel(kernels, window, band, taps);
+                }
+                strip.state[index] = PixelState::Valid;
+            } else {
+                strip.state[index] = patchy_kernel(control, kernels, window, taps, &mut strip.bands, index);
+            }
+        }
+    }
+}
+
+/// `centre + Σ w·(sample − centre)`.
+fn weigh(weights: &[f32], samples: &[f32], centre: f32) -> f32 {
+    let mut sum = 0.0;
+    for (&weight, &sample) in weights.iter().zip(samples) {
+        sum += weight * (sample - centre);
+    }
+    centre + sum
+}
+
+/// A pixel whose kernel lies on valid pixels throughout.
+fn whole_kernel([kx, ky]: [&Kernel; 2], window: &SourceWindow, band: usize, [tx, ty]: [Tap; 2]) -> f32 {
+    let (wx, wy) = (kx.weights(tx.phase), ky.weights(ty.phase));
+    let row = |y: i64| {
+        let samples = window.values(band, y, tx.first, kx.taps());
+        weigh(wx, samples, samples[kx.before() as usize])
+    };
+    let centre = row(ty.first + ky.before());
+    let mut sum = 0.0;
+    for (tap, &weight) in wy.iter().enumerate() {
+        sum += weight * (row(ty.first + tap as i64) - centre);
+    }
+    centre + sum
+}
+
+/// The pixels of a clean cell whose x depends on the column and whose y on the row: each source row is weighed once.
+fn separable(
+    [kx, ky]: [&Kernel; 2],
+    window: &SourceWindow,
+    cell: ControlCell<'_>,
+    part: PixelRect,
+    strip: &mut Strip<'_>,
+) {
+    let (cols, taps) = (part.cols(), kx.taps());
+    let place = |row: i32, col: i32| cell.locate(row, col).unwrap_or_default();
+    let xs: Vec<Tap> = (part.col0..part.col1).map(|col| Tap::new(place(part.row0, col).0, kx)).collect();
+    let ys: Vec<Tap> = (part.row0..part.row1).map(|row| Tap::new(place(row, part.col0).1, ky)).collect();
+    let (Some(first), Some(y0), Some(y1)) = (
+        xs.first().copied(),
+        ys.iter().map(|tap| tap.first).min(),
+        ys.iter().map(|tap| tap.first + ky.taps() as i64).max(),
+    ) else {
+        return;
+    };
+    let is_shift = xs.iter().enumerate().all(|(i, tap)| tap.first == first.first + i as i64 && tap.phase == first.phase);
+    let mut weighed = vec![0.0_f32; (y1 - y0) as usize * cols];
+    let mut sums = vec![0.0_f32; cols];
+    for band in 0..window.band_count() {
+        for (y, out) in (y0..y1).zip(weighed.chunks_exact_mut(cols)) {
+            if is_shift {
+                let samples = window.values(band, y, first.first, cols + taps - 1);
+                let centres = &samples[kx.before() as usize..][..cols];
+                if first.phase == 0 && kx.weights(0)[kx.before() as usize] == 1.0 {
+                    out.copy_from_slice(centres);
+                    continue;
+                }
+                sums.fill(0.0);
+                for (tap, &weight) in kx.weights(first.phase).iter().enumerate() {
+                    let shifted = &samples[tap..][..cols];
+                    for ((sum, &sample), &centre) in sums.iter_mut().zip(shifted).zip(centres) {
+                        *sum += weight * (sample - centre);
+                    }
+                }
+                for ((out, &sum), &centre) in out.iter_mut().zip(&sums).zip(centres) {
+                    *out = centre + sum;
+                }
+            } else {
+                for (out, tap) in out.iter_mut().zip(&xs) {
+                    let samples = window.values(band, y, tap.first, taps);
+                    *out = weigh(kx.weights(tap.phase), samples, samples[kx.before() as usize]);
+                }
+            }
+        }
+        for (row, tap) in (part.row0..part.row1).zip(&ys) {
+            let start = strip.index(row, part.col0);
+            let line = |y: i64| &weighed[(y - y0) as usize * cols..][..cols];
+            let centres = line(tap.first + ky.before());
+            let out = &mut strip.bands[band][start..start + cols];
+            sums.fill(0.0);
+            for (index, &weight) in ky.weights(tap.phase).iter().enumerate() {
+                for ((sum, &value), &centre) in sums.iter_mut().zip(line(tap.first + index as i64)).zip(centres) {
+                    *sum += weight * (value - centre);
+                }
+            }
+            for ((out, &sum), &centre) in out.iter_mut().zip(&sums).zip(centres) {
+                *out = centre + sum;
+            }
+        }
+    }
+    for row in part.row0..part.row1 {
+        let start = strip.index(row, part.col0);
+        strip.state[start..start + cols].fill(PixelState::Valid);
+    }
+}
+
+/// A pixel among whose source pixels some may be missing: those are left out and the rest stands for them, where it
+/// has at least half of the weight. A pixel that depends on an unreadable one is unreadable.
+fn patchy_kernel(
+    control: &Control,
+    kernels: [&Kernel; 2],
+    window: &SourceWindow,
+    taps: [Tap; 2],
+    bands: &mut [&mut [f32]],
+    index: usize,
+) -> PixelState {
+    let [kx, ky] = kernels;
+    let (wx, wy) = (kx.weights(taps[0].phase), ky.weights(taps[1].phase));
+    let region = window.region();
+    let extent = control.extent();
+    let (last_x, last_y) = (pixels_of(extent[0]), pixels_of(extent[1]));
+    // Samples that count: place and weight. Small: at most a few dozen.
+    let mut samples: Vec<(i64, i64, f32)> = Vec::with_capacity(wx.len() * wy.len());
+    let (mut on_raster, mut valid) = (0.0_f32, 0.0_f32);
+    let mut missing = 0_u8;
+    let mut complete = true;
+    for (j, &row_weight) in wy.iter().enumerate() {
+        let y = taps[1].first + j as i64;
+        for (i, &col_weight) in wx.iter().enumerate() {
+            let x = taps[0].first + i as i64;
+            if row_weight == 0.0 || col_weight == 0.0 {
+                continue;
+            }
+            let weight = row_weight * col_weight;
+            if x < 0 || y < 0 || x >= last_x || y >= last_y {
+                complete = false;
+                continue;
+            }
+            let in_window = x >= region.x0 && x < region.x1 && y >= region.y0 && y < region.y1;
+            let state = if in_window { window.states(y, x, 1)[0] } else { UNREADABLE };
+            on_raster += weight;
+            if state == VALID {
+                valid += weight;
+                samples.push((x, y, weight));
+            } else {
+                missing = missing.max(state);
+                complete = false;
+            }
+        }
+    }
+    if missing == UNREADABLE {
+        return PixelState::Unreadable;
+    }
+    let whole = Region {
+        x0: taps[0].first,
+        y0: taps[1].first,
+        x1: taps[0].first + kx.taps() as i64,
+        y1: taps[1].first + ky.taps() as i64,
+    };
+    if complete && whole.intersection(&region) == whole {
+        for (band, out) in bands.iter_mut().enumerate() {
+            out[index] = whole_kernel(kernels, window, band, taps);
+        }
+        return PixelState::Valid;
+    }
+    let (nearest_x, nearest_y) = nearest(taps, kernels, [last_x, last_y]);
+    let Some(centre) = samples.iter().find(|sample| (sample.0, sample.1) == (nearest_x, nearest_y)).or(samples.first())
+    else {
+        return state_of(missing.max(PixelState::Nodata as u8));
+    };
+    if valid < MIN_VALID_WEIGHT * on_raster {
+        return state_of(missing.max(PixelState::Nodata as u8));
+    }
+    for (band, out) in bands.iter_mut().enumerate() {
+        let at = |x: i64, y: i64| window.values(band, y, x, 1)[0];
+        let origin = at(centre.0, centre.1);
+        let mut sum = 0.0;
+        for &(x, y, weight) in &samples {
+            sum += weight * (at(x, y) - origin);
+        }
+        out[index] = origin + sum / valid;
+    }
+    PixelState::Valid
+}
+
+/// The source pixel that holds the place.
+fn nearest(taps: [Tap; 2], kernels: [&Kernel; 2], sizes: [i64; 2]) -> (i64, i64) {
+    let axis = |axis: usize| {
+        let centre = taps[axis].first + kernels[axis].before();
+        (centre + i64::from(taps[axis].phase >= PHASES / 2)).clamp(0, (sizes[axis] - 1).max(0))
+    };
+    (axis(0), axis(1))
+}
+
+/// The pixels of `rect` whose kernels touch `region` (working pixels), as runs by row.
+pub(crate) fn touching(control: &Control, kernels: [&Kernel; 2], rect: PixelRect, region: Region) -> Vec<Run> {
+    let mut pixels: Vec<(i32, i32)> = Vec::new();
+    let extent = control.extent();
+    let half = PHASES as i64 / 2;
+    let touches = |place: i64, extent: i64, kernel: &Kernel, from: i64, to: i64| {
+        let tap = Tap::new(place, kernel);
+        let is_inside = place + half >= 0 && place + half < extent;
+        let weights = kernel.weights(tap.phase).iter().enumerate();
+        is_inside && weights.filter(|(_, weight)| **weight != 0.0).any(|(index, _)| {
+            let at = tap.first + index as i64;
+            at >= from && at < to
+        })
+    };
+    for (part, cell) in control.cells(rect) {
+        let Some(reach) = footprint(cell, kernels, part) else { continue };
+        if reach.intersection(&region).is_empty() {
+            continue;
+        }
+        for row in part.row0..part.row1 {
+            for col in part.col0..part.col1 {
+                if let Some((x, y)) = cell.locate(row, col)
+                    && touches(x, extent[0], kernels[0], region.x0, region.x1)
+                    && touches(y, extent[1], kernels[1], region.y0, region.y1)
+                {
+                    pixels.push((row, col));
+                }
+            }
+        }
+    }
+    pixels.sort_unstable();
+    let mut runs: Vec<Run> = Vec::new();
+    for (row, col) in pixels {
+        match runs.last_mut() {
+            Some(run) if run.row == row && run.col1 == col => run.col1 += 1,
+            _ => runs.push(Run { row, col0: col, col1: col + 1 }),
+        }
+    }
+    runs
+}

@@ -1,0 +1,424 @@
+//! The part of a raster that a read needs, as working pixels: bands as `f32`, and whether each pixel may be used.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use survey::raster::PixelState;
+
+use crate::cog::{Block, Samples};
+
+/// States as bytes: [`PixelState`]'s discriminants.
+pub(crate) const VALID: u8 = PixelState::Valid as u8;
+pub(crate) const NODATA: u8 = PixelState::Nodata as u8;
+pub(crate) const UNREADABLE: u8 = PixelState::Unreadable as u8;
+
+/// The state of a pixel that two things speak about: valid only if both say so, else what says most.
+pub(crate) fn combine(a: u8, b: u8) -> u8 {
+    match (a == VALID, b == VALID) {
+        (true, _) => b,
+        (_, true) => a,
+        _ => a.max(b),
+    }
+}
+
+/// The state of a byte.
+pub(crate) fn state_of(byte: u8) -> PixelState {
+    match byte {
+        4 => PixelState::Valid,
+        3 => PixelState::Unreadable,
+        2 => PixelState::Cloud,
+        1 => PixelState::Nodata,
+        _ => PixelState::NoScene,
+    }
+}
+
+/// A half-open rectangle of a raster's pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Region {
+    pub(crate) x0: i64,
+    pub(crate) y0: i64,
+    pub(crate) x1: i64,
+    pub(crate) y1: i64,
+}
+
+impl Region {
+    pub(crate) fn width(&self) -> usize {
+        usize::try_from(self.x1 - self.x0).unwrap_or(0)
+    }
+
+    pub(crate) fn height(&self) -> usize {
+        usize::try_from(self.y1 - self.y0).unwrap_or(0)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.x1 <= self.x0 || self.y1 <= self.y0
+    }
+
+    pub(crate) fn intersection(&self, other: &Self) -> Self {
+        Self {
+            x0: self.x0.max(other.x0),
+            y0: self.y0.max(other.y0),
+            x1: self.x1.min(other.x1),
+            y1: self.y1.min(other.y1),
+        }
+    }
+
+    pub(crate) fn union(&self, other: &Self) -> Self {
+        Self {
+            x0: self.x0.min(other.x0),
+            y0: self.y0.min(other.y0),
+            x1: self.x1.max(other.x1),
+            y1: self.y1.max(other.y1),
+        }
+    }
+}
+
+/// A band that is read of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BandSource {
+    /// Band of the file, from 0.
+    pub(crate) index: usize,
+    /// Sample × scale + offset is the value.
+    pub(crate) scale: f64,
+    /// See `scale`.
+    pub(crate) offset: f64,
+    /// Samples that mean "no data".
+    pub(crate) nodata: Vec<f64>,
+}
+
+/// What a mask says of the pixels of a level, row by row.
+pub(crate) trait MaskRows: Send + Sync {
+    /// Combines the mask's states of the pixels `x` of row `y` into `states`.
+    fn combine_row(&self, y: i64, x: Range<i64>, states: &mut [u8]);
+}
+
+/// Working pixels of a raster.
+#[derive(Debug)]
+pub(crate) struct SourceWindow {
+    region: Region,
+    width: usize,
+    bands: Vec<Vec<f32>>,
+    states: Vec<u8>,
+}
+
+impl SourceWindow {
+    /// The working pixels that it covers.
+    pub(crate) fn region(&self) -> Region {
+        self.region
+    }
+
+    pub(crate) fn band_count(&self) -> usize {
+        self.bands.len()
+    }
+
+    /// Index of the first pixel of a row, and of a column in it.
+    fn index(&self, x: i64, y: i64) -> usize {
+        (y - self.region.y0) as usize * self.width + (x - self.region.x0) as usize
+    }
+
+    /// Values of a band in `x` of row `y`, which lie inside.
+    pub(crate) fn values(&self, band: usize, y: i64, x: i64, len: usize) -> &[f32] {
+        let start = self.index(x, y);
+        &self.bands[band][start..start + len]
+    }
+
+    /// States of `x` of row `y`, which lie inside.
+    pub(crate) fn states(&self, y: i64, x: i64, len: usize) -> &[u8] {
+        let start = self.index(x, y);
+        &self.states[start..start + len]
+    }
+
+    /// Whether all of a region lies inside and is valid.
+    pub(crate) fn is_clean(&self, region: Region) -> bool {
+        let inside = region.intersection(&self.region) == region && !region.is_empty();
+        inside
+            && (region.y0..region.y1)
+                .all(|y| self.states(y, region.x0, region.width()).iter().all(|&state| state == VALID))
+    }
+}
+
+/// Puts blocks of a level together to a [`SourceWindow`].
+pub(crate) struct WindowBuilder {
+    /// Working pixels.
+    region: Region,
+    /// Pixels of the level that make a working pixel.
+    average: [i64; 2],
+    /// Pixels of the level inside `region`.
+    pixels: Region,
+    bands: Vec<BandSource>,
+    alpha: Option<usize>,
+    values: Vec<Vec<f32>>,
+    states: Vec<u8>,
+    /// Sums by band, and the number of valid and of all pixels, where pixels are averaged.
+    sums: Option<Sums>,
+}
+
+struct Sums {
+    bands: Vec<Vec<f64>>,
+    valid: Vec<u32>,
+    all: Vec<u32>,
+}
+
+impl WindowBuilder {
+    /// A window of the working pixels `region`, each the average of `average` pixels of a level of size `level`.
+    pub(crate) fn new(
+        region: Region,
+        average: [u32; 2],
+        level: (u32, u32),
+        bands: Vec<BandSource>,
+        alpha: Option<usize>,
+    ) -> Self {
+        let average = average.map(|count| i64::from(count.max(1)));
+        let pixels = Region {
+            x0: region.x0 * average[0],
+            y0: region.y0 * average[1],
+            x1: (region.x1 * average[0]).min(i64::from(level.0)),
+            y1: (region.y1 * average[1]).min(i64::from(level.1)),
+        };
+        let len = region.width() * region.height();
+        let averaged = average != [1, 1];
+        let sums = averaged.then(|| Sums {
+            bands: vec![vec![0.0; len]; bands.len()],
+            valid: vec![0; len],
+            all: vec![0; len],
+        });
+        let values = if averaged { Vec::new() } else { vec![vec![0.0; len]; bands.len()] };
+        // What no block covers stays "no data": no kernel reaches there.
+        let states = vec![if averaged { VALID } else { NODATA }; len];
+        Self { region, average, pixels, bands, alpha, values, states, sums }
+    }
+
+    /// Pixels of the level that are needed.
+    pub(crate) fn pixels(&self) -> Region {
+        self.pixels
+    }
+
+    /// Adds a block whose first pixel is (x, y) of the level.
+    pub(crate) fn add(&mut self, block: &Block, x: i64, y: i64, masks: &[Arc<dyn MaskRows>]) {
+        let cols = block.cols as usize;
+        let whole = Region { x0: x, y0: y, x1: x + i64::from(block.cols), y1: y + i64::from(block.rows) };
+        let part = whole.intersection(&self.pixels);
+        if part.is_empty() {
+            return;
+        }
+        let width = part.width();
+        let mut states = vec![VALID; width];
+        let mut rows: Vec<Vec<f32>> = vec![vec![0.0; width]; self.bands.len()];
+        for row in part.y0..part.y1 {
+            states.fill(VALID);
+            let start = (row - y) as usize * cols + (part.x0 - x) as usize;
+            let range = start..start + width;
+            for (band, values) in self.bands.iter().zip(&mut rows) {
+                match block.bands.get(band.index) {
+                    Some(samples) => convert(samples, range.clone(), band, values, &mut states),
+                    None => states.fill(NODATA),
+                }
+            }
+            let zero_is_nodata = |byte: bool, state: &mut u8| {
+                if !byte {
+                    *state = combine(*state, NODATA);
+                }
+            };
+            if let Some(mask) = &block.mask {
+                for (at, state) in range.clone().zip(&mut states) {
+                    zero_is_nodata(mask.get(at).is_some_and(|&byte| byte != 0), state);
+                }
+            }
+            if let Some(alpha) = self.alpha.and_then(|index| block.bands.get(index)) {
+                for (at, state) in range.clone().zip(&mut states) {
+                    zero_is_nodata(alpha.get(at).is_some_and(|value| value != 0.0), state);
+                }
+            }
+            for mask in masks {
+                mask.combine_row(row, part.x0..part.x1, &mut states);
+            }
+            self.put(row, part.x0, &rows, &states);
+        }
+    }
+
+    /// Adds a block that cannot be read: the pixels of the level that it would hold.
+    pub(crate) fn add_unreadable(&mut self, block: Region) {
+        let part = block.intersection(&self.pixels);
+        if part.is_empty() {
+            return;
+        }
+        let states = vec![UNREADABLE; part.width()];
+        let rows = vec![vec![0.0; part.width()]; self.bands.len()];
+        for row in part.y0..part.y1 {
+            self.put(row, part.x0, &rows, &states);
+        }
+    }
+
+    fn put(&mut self, y: i64, x: i64, rows: &[Vec<f32>], states: &[u8]) {
+        let width = self.region.width();
+        let at = |x: i64, y: i64, average: &[i64; 2], region: &Region| {
+            (y / average[1] - region.y0) as usize * width + (x / average[0] - region.x0) as usize
+        };
+        match &mut self.sums {
+            None => {
+                let start = at(x, y, &self.average, &self.region);
+                for (values, row) in self.values.iter_mut().zip(rows) {
+                    values[start..start + row.len()].copy_from_slice(row);
+                }
+                self.states[start..start + states.len()].copy_from_slice(states);
+            }
+            Some(sums) => {
+                for (offset, &state) in states.iter().enumerate() {
+                    let index = at(x + offset as i64, y, &self.average, &self.region);
+                    sums.all[index] += 1;
+                    if state == VALID {
+                        sums.valid[index] += 1;
+                        for (band, row) in sums.bands.iter_mut().zip(rows) {
+                            band[index] += f64::from(row[offset]);
+                        }
+                    } else {
+                        self.states[index] = combine(self.states[index], state);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The window. An averaged pixel is valid if at least half of its pixels are, and none is unreadable.
+    pub(crate) fn finish(mut self) -> SourceWindow {
+        if let Some(sums) = self.sums {
+            for (state, (&valid, &all)) in self.states.iter_mut().zip(sums.valid.iter().zip(&sums.all)) {
+                *state = match (*state, all) {
+                    (_, 0) => NODATA,
+                    (UNREADABLE, _) => UNREADABLE,
+                    _ if 2 * u64::from(valid) >= u64::from(all) => VALID,
+                    (state, _) => state,
+                };
+            }
+            self.values = sums
+                .bands
+                .into_iter()
+                .map(|band| {
+                    let mean = |(sum, &valid): (f64, &u32)| if valid == 0 { 0.0 } else { (sum / f64::from(valid)) as f32 };
+                    band.into_iter().zip(&sums.valid).map(mean).collect()
+                })
+                .collect();
+        }
+        SourceWindow { region: self.region, width: self.region.width(), bands: self.values, states: self.states }
+    }
+}
+
+/// A sample type.
+trait Sample: Copy + PartialEq {
+    fn to_f64(self) -> f64;
+    /// The sample that a declared nodata value stands for, if there is one.
+    fn of(value: f64) -> Option<Self>;
+}
+
+macro_rules! integer_sample {
+    ($($type:ty),*) => { $(
+        impl Sample for $type {
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+            fn of(value: f64) -> Option<Self> {
+                // `as` saturates; a value outside the type, or a fraction, comes back as another number.
+                let sample = value as $type;
+                (sample as f64 == value).then_some(sample)
+            }
+        }
+    )* };
+}
+
+integer_sample!(u8, i8, u16, i16, u32, i32, u64, i64);
+
+impl Sample for f32 {
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+    fn of(value: f64) -> Option<Self> {
+        Some(value as Self)
+    }
+}
+
+impl Sample for f64 {
+    fn to_f64(self) -> f64 {
+        self
+    }
+    fn of(value: f64) -> Option<Self> {
+        Some(value)
+    }
+}
+
+fn convert(samples: &Samples, range: Range<usize>, band: &BandSource, values: &mut [f32], states: &mut [u8]) {
+    fn run<T: Sample>(samples: Option<&[T]>, band: &BandSource, values: &mut [f32], states: &mut [u8]) {
+        let Some(samples) = samples else {
+            states.fill(NODATA);
+            return;
+        };
+        let nodata: Vec<T> = band.nodata.iter().filter_map(|&value| T::of(value)).collect();
+        let (first, second) = (nodata.first().copied(), nodata.get(1).copied());
+        for ((&sample, value), state) in samples.iter().zip(values).zip(states) {
+            // Adding zero makes −0 a 0, so that a value is copied to the same bytes that a kernel gives.
+            let scaled = (sample.to_f64() * band.scale + band.offset) as f32 + 0.0;
+            if Some(sample) == first || Some(sample) == second || !scaled.is_finite() {
+                *value = 0.0;
+                *state = combine(*state, NODATA);
+            } else {
+                *value = scaled;
+            }
+        }
+    }
+    match samples {
+        Samples::U8(samples) => run(samples.get(range), band, values, states),
+        Samples::I8(samples) => run(samples.get(range), band, values, states),
+        Samples::U16(samples) => run(samples.get(range), band, values, states),
+        Samples::I16(samples) => run(samples.get(range), band, values, states),
+        Samples::U32(samples) => run(samples.get(range), band, values, states),
+        Samples::I32(samples) => run(samples.get(range), band, values, states),
+        Samples::U64(samples) => run(samples.get(range), band, values, states),
+        Samples::I64(samples) => run(samples.get(range), band, values, states),
+        Samples::F32(samples) => run(samples.get(range), band, values, states),
+        Samples::F64(samples) => run(samples.get(range), band, values, states),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn band(nodata: Vec<f64>) -> BandSource {
+        BandSource { index: 0, scale: 0.5, offset: 1.0, nodata }
+    }
+
+    #[test]
+    fn nodata_nan_and_infinity_are_no_values_whatever_the_type() {
+        let run = |samples: Samples, nodata: Vec<f64>| {
+            let (mut values, mut states) = (vec![9.0; 3], vec![VALID; 3]);
+            convert(&samples, 0..3, &band(nodata), &mut values, &mut states);
+            (values, states)
+        };
+        assert_eq!(
+            run(Samples::F32(vec![f32::NAN, f32::INFINITY, 2.0]), vec![]),
+            (vec![0.0, 0.0, 2.0], vec![NODATA, NODATA, VALID])
+        );
+        // −3.4028234663852886e38, as GDAL writes it, is a float; 0.1 has no exact double.
+        let float = Samples::F32(vec![f32::MIN, 0.1, 4.0]);
+        assert_eq!(run(float, vec![-3.402_823_466_385_288_6e38, 0.1]).1, [NODATA, NODATA, VALID]);
+        // A nodata value that the type cannot hold matches nothing.
+        assert_eq!(run(Samples::U8(vec![0, 255, 1]), vec![-1.0, 256.0]).1, [VALID, VALID, VALID]);
+        assert_eq!(run(Samples::U8(vec![0, 255, 1]), vec![0.0]), (vec![0.0, 128.5, 1.5], vec![NODATA, VALID, VALID]));
+    }
+
+    #[test]
+    fn an_averaged_pixel_is_the_mean_of_its_valid_pixels_and_unreadable_if_one_of_them_is() {
+        let bands = vec![BandSource { index: 0, scale: 1.0, offset: 0.0, nodata: vec![0.0] }];
+        let region = Region { x0: 0, y0: 0, x1: 3, y1: 1 };
+        let mut builder = WindowBuilder::new(region, [2, 2], (5, 2), bands, None);
+        let samples = Samples::U16(vec![10, 20, 0, 8, 30, 0, 30, 0, 0, 50]);
+        builder.add(&Block { rows: 2, cols: 5, bands: vec![samples], mask: None }, 0, 0, &[]);
+        let window = builder.finish();
+        assert_eq!(window.states(0, 0, 3), [VALID, NODATA, VALID]);
+        assert_eq!(window.values(0, 0, 0, 3), [20.0, 8.0, 40.0]);
+
+        let mut builder = WindowBuilder::new(region, [2, 2], (5, 2), vec![band(vec![])], None);
+        builder.add(&Block { rows: 2, cols: 3, bands: vec![Samples::U8(vec![1; 6])], mask: None }, 0, 0, &[]);
+        builder.add_unreadable(Region { x0: 3, y0: 0, x1: 5, y1: 2 });
+        assert_eq!(builder.finish().states(0, 0, 3), [VALID, UNREADABLE, UNREADABLE]);
+    }
+}
