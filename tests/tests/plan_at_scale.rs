@@ -1,0 +1,49 @@
+//! `groundbreak plan` over all counties of a country, from an item collection, before any pixel is there.
+
+use groundbreak_tests::survey_run::{refuse, shared, succeed, table};
+
+fn plan(counties: &str, more: &[&str]) -> (tempfile::TempDir, serde_json::Value) {
+    let work = tempfile::tempdir().unwrap();
+    let world = work.path().join("world");
+    let mut arguments = vec!["simulate", "--out", world.to_str().unwrap(), "--seed", "1", "--items-only", "--counties", counties];
+    arguments.extend(more);
+    succeed(&arguments, &[]);
+    let out = work.path().join("plan");
+    succeed(&["plan", world.join("survey.toml").to_str().unwrap(), "--out", out.to_str().unwrap()], &[]);
+    let summary = serde_json::from_slice(&std::fs::read(out.join("plan.json")).unwrap()).unwrap();
+    (work, summary)
+}
+
+#[test]
+fn all_counties_of_the_dprk_are_planned() {
+    let Some(data) = shared("all_counties_of_the_dprk_are_planned") else { return };
+    let counties = data.join("data/boundaries/dprk_adm2.geojson");
+    let (work, summary) = plan(counties.to_str().unwrap(), &["--resolution", "10"]);
+    assert_eq!(summary["counties"], 197);
+    // 124,208 km² (data/README.md) and a margin of at least 128 pixels around the country.
+    let km2 = summary["pixels"].as_f64().unwrap() * 100.0 / 1e6;
+    assert!((124_208.0..175_000.0).contains(&km2), "{km2} km²");
+    assert!(summary["fetch_bytes"].as_u64().unwrap() > 1 << 30, "{summary}");
+    let rows = table(&work.path().join("plan/counties.csv"));
+    assert_eq!(rows.len(), 197);
+    assert!(rows.iter().all(|row| row["tiles"].parse::<u32>().unwrap() > 0));
+}
+
+#[test]
+fn all_counties_of_the_united_states_are_planned_and_the_invalid_ones_are_named() {
+    let Some(data) = shared("all_counties_of_the_united_states_are_planned") else { return };
+    let counties = data.join("data/boundaries/us_counties.geojson");
+    let (work, summary) = plan(counties.to_str().unwrap(), &["--resolution", "30"]);
+    assert_eq!(summary["counties"], 3230);
+    let rows = table(&work.path().join("plan/counties.csv"));
+    assert_eq!(rows.len(), 3230);
+    let repaired = rows.iter().filter(|row| row["notes"].contains("repaired")).count();
+    // 21 by the data's own README; validity checks differ a little in what they call invalid.
+    assert!((15..=40).contains(&repaired), "{repaired} counties repaired");
+    let survey = work.path().join("world/survey.toml");
+    let text = std::fs::read_to_string(&survey).unwrap().replace("[counties]", "[counties]\ninvalid = \"refuse\"");
+    std::fs::write(&survey, text).unwrap();
+    let (code, message) = refuse(&["plan", survey.to_str().unwrap(), "--out", work.path().join("again").to_str().unwrap()], &[]);
+    assert_eq!(code, 3);
+    assert!(message.contains("not a valid polygon"), "{message}");
+}
