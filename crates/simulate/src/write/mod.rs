@@ -1,0 +1,474 @@
+//! From a scenario to a folder: scenes, catalog, counties, context, truth, and a survey file that is ready to run.
+
+mod truth;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use imagery::cog::write::{CogCrs, CogSample, CogSpec, Overviews, Window, write_cog_blocks};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use survey::grid::GeoTransform;
+use survey::ids::Digest;
+
+use crate::catalog::{self, Dialect, WrittenFile};
+use crate::county::{self, CountyFile, FileCounty, position};
+use crate::error::SimulateError;
+use crate::geometry::{Point, point};
+use crate::items::{self, ItemsPlan};
+use crate::noise::Dice;
+use crate::scenario::{self, CountySite, Scenario, SensorChoice};
+use crate::sensor::{Camera, Dtype, PixelWindow, SceneSpec};
+use crate::world::layout::StationPlan;
+use crate::world::{Epoch, Phase, WayKind};
+
+/// What to simulate.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The folder to write to.
+    pub out: PathBuf,
+    /// Decides everything that is not said here.
+    pub seed: u64,
+    /// Where.
+    pub place: PlaceOptions,
+    /// The earlier date's sensor.
+    pub before: SensorChoice,
+    /// The later date's sensor.
+    pub after: SensorChoice,
+    /// Clouds in one of the province's later scenes.
+    pub clouds: bool,
+    /// The second scene of each date in the next UTM zone.
+    pub other_zone: bool,
+}
+
+/// Where to simulate.
+#[derive(Clone, Debug)]
+pub enum PlaceOptions {
+    /// The made-up province.
+    Province,
+    /// Counties of a file: the land around a station in each that is named.
+    Counties(CountyOptions),
+    /// No pixels: an item collection whose footprints cover the counties of a file.
+    ItemsOnly(CountyOptions, Option<f64>),
+}
+
+/// Counties of a file.
+#[derive(Clone, Debug, Default)]
+pub struct CountyOptions {
+    /// GeoJSON.
+    pub file: PathBuf,
+    /// Ids.
+    pub only: Vec<String>,
+    /// Property of the id, where it is not found by itself.
+    pub id: Option<String>,
+    /// Property of the name.
+    pub name: Option<String>,
+    /// The case of Kyongsong: where its station is, and what was seen there.
+    pub kyongsong: bool,
+    /// Side of the land that is rendered, metres.
+    pub side_m: Option<f32>,
+}
+
+/// Longitude and latitude of Kyongsong Station, as derived from what was published: good for a demonstration.
+const KYONGSONG_STATION: (f64, f64) = (129.615_11, 41.576_54);
+/// The Jungphyong greenhouse farm.
+const JUNGPHYONG_FARM: (f64, f64) = (129.632_113, 41.557_469);
+/// The id of Kyongsong County.
+pub const KYONGSONG_ID: &str = "KP0216";
+/// Side of a cloud mask's pixel, in pixels of its scene.
+const MASK_SIDE: u32 = 4;
+/// Side of a block of a scene's file.
+const BLOCK_PX: u32 = 512;
+
+/// Simulates, and says what it does.
+///
+/// # Errors
+/// Where the folder cannot be written, or the counties cannot be read or are not there.
+pub fn simulate(options: &Options, say: &dyn Fn(&str)) -> Result<(), SimulateError> {
+    std::fs::create_dir_all(&options.out).map_err(|error| SimulateError::file(&options.out, error))?;
+    match &options.place {
+        PlaceOptions::Province => {
+            let scenario = scenario::province(options.seed, options.before, options.after, options.clouds, options.other_zone);
+            let collection = county::invented_geojson(&county::invented(options.seed), &scenario.anchor);
+            let counties = county::from_geojson(&collection, "pcode");
+            let survey = SurveyText {
+                name: "north-gaon".into(),
+                id: "pcode".into(),
+                county_name: Some("name_en".into()),
+                parent: Some("province_en".into()),
+                before: ("2023-08-01", "2023-10-31"),
+                after: ("2024-05-01", "2024-06-30"),
+                resolution_m: Some(coarser(options)),
+                context: true,
+                catalog: "scenes/catalog.json",
+            };
+            let designations = [("NG0101", 2024), ("NG0102", 2024), ("NG0104", 2024), ("NG0105", 2025)];
+            let designations = designations.map(|(id, year)| (id.to_owned(), year));
+            write_all(options, &[scenario], &collection, &counties, &designations, &[], &survey, say)
+        }
+        PlaceOptions::Counties(wanted) => in_counties(options, wanted, say),
+        PlaceOptions::ItemsOnly(wanted, resolution_m) => {
+            let file = CountyFile::read(&wanted.file, wanted.id.as_deref(), wanted.name.as_deref())?;
+            let chosen: Vec<&FileCounty> =
+                file.counties.iter().filter(|c| wanted.only.is_empty() || wanted.only.contains(&c.id)).collect();
+            if chosen.is_empty() {
+                return Err(unknown(wanted, &file));
+            }
+            items_only(options, &file, &chosen, wanted, *resolution_m, say)
+        }
+    }
+}
+
+fn coarser(options: &Options) -> f64 {
+    options.before.gsd_m.unwrap_or(1.0).max(options.after.gsd_m.unwrap_or(0.5))
+}
+
+fn unknown(wanted: &CountyOptions, file: &CountyFile) -> SimulateError {
+    let some: Vec<&str> = file.counties.iter().take(5).map(|county| county.id.as_str()).collect();
+    SimulateError::Counties {
+        path: wanted.file.display().to_string(),
+        cause: format!("no county `{}` by the property `{}`", wanted.only.join("`, `"), file.id_property),
+        mend: format!("take ids like {}, or name another property with --id", some.join(", ")),
+    }
+}
+
+fn in_counties(options: &Options, wanted: &CountyOptions, say: &dyn Fn(&str)) -> Result<(), SimulateError> {
+    let file = CountyFile::read(&wanted.file, wanted.id.as_deref(), wanted.name.as_deref())?;
+    let mut only = wanted.only.clone();
+    if only.is_empty() && wanted.kyongsong {
+        only.push(KYONGSONG_ID.into());
+    }
+    if only.is_empty() {
+        return Err(SimulateError::Argument {
+            argument: "--only",
+            cause: format!("which of the {} counties is not said", file.counties.len()),
+            mend: "name one or a few, or take --items-only to cover all of them without pixels".into(),
+        });
+    }
+    let mut scenarios = Vec::new();
+    let mut listed: Vec<&FileCounty> = Vec::new();
+    for (index, id) in only.iter().enumerate() {
+        let Some(county) = file.county(id) else {
+            return Err(unknown(&CountyOptions { only: vec![id.clone()], ..wanted.clone() }, &file));
+        };
+        let seed = options.seed.wrapping_add(index as u64);
+        let site = county_site(county, wanted, seed).ok_or_else(|| SimulateError::Counties {
+            path: wanted.file.display().to_string(),
+            cause: format!("no place inside the border of `{id}` was found"),
+            mend: "mend the border, or take another county".into(),
+        })?;
+        let mut before = options.before;
+        if wanted.kyongsong && before.dtype.is_none() {
+            before.dtype = Some(Dtype::Uint8);
+        }
+        let mut after = options.after;
+        if wanted.kyongsong && after.gsd_m.is_none() {
+            after.gsd_m = Some(0.4);
+        }
+        scenarios.push(scenario::county(seed, &site, before, after));
+        for near in file.neighbourhood(id) {
+            if !listed.iter().any(|other| other.id == near.id) {
+                listed.push(near);
+            }
+        }
+    }
+    listed.sort_by(|a, b| a.id.cmp(&b.id));
+    let counties: Vec<FileCounty> = listed.into_iter().cloned().collect();
+    let collection = json!({
+        "type": "FeatureCollection",
+        "features": counties.iter().map(|county| county.feature.clone()).collect::<Vec<_>>(),
+    });
+    let designations: Vec<(String, i32)> = only.iter().map(|id| (id.clone(), 2024)).collect();
+    let farms: Vec<(&str, (f64, f64))> =
+        if wanted.kyongsong { vec![("Jungphyong greenhouse farm", JUNGPHYONG_FARM)] } else { Vec::new() };
+    let survey = SurveyText {
+        name: scenarios.first().map_or_else(String::new, |scenario| scenario.name.clone()),
+        id: file.id_property.clone(),
+        county_name: file.name_property.clone(),
+        parent: file.parent_property.clone(),
+        before: ("2023-06-01", "2023-12-31"),
+        after: ("2024-05-01", "2024-06-30"),
+        resolution_m: Some(coarser(options)),
+        context: true,
+        catalog: "scenes/catalog.json",
+    };
+    write_all(options, &scenarios, &collection, &counties, &designations, &farms, &survey, say)
+}
+
+/// Where in a county the station stands, and what is built near it.
+fn county_site(county: &FileCounty, wanted: &CountyOptions, seed: u64) -> Option<CountySite> {
+    let mut dice = Dice::new(seed, 9);
+    let half_m = wanted.side_m.unwrap_or(2400.0) / 2.0;
+    let here = wanted.kyongsong && county.id == KYONGSONG_ID;
+    let station = if here { KYONGSONG_STATION } else { county::inner_point(&county.border)? };
+    let bearing = f64::from((dice.bits() % 8) * 45);
+    let plan = StationPlan {
+        station: format!("{} Station", county.name),
+        half_m,
+        lot_bearing: if here { 225.0 } else { bearing },
+        lot_distance_m: if here { 500.0 } else { dice.between(400.0, 560.0).min(half_m * 0.5) },
+        lot_ha: if here { 3.3 } else { (dice.between(1.8, 3.6) * 10.0).round() / 10.0 },
+        phase: if here { Phase::Frames } else { dice.pick(&[Phase::Frames, Phase::Roofed], Phase::Frames) },
+    };
+    Some(CountySite { name: county.name.clone(), station, plan, days: ("2023-10-02", "2024-05-29") })
+}
+
+fn items_only(
+    options: &Options,
+    file: &CountyFile,
+    chosen: &[&FileCounty],
+    wanted: &CountyOptions,
+    resolution_m: Option<f64>,
+    say: &dyn Fn(&str),
+) -> Result<(), SimulateError> {
+    let plan = ItemsPlan {
+        before_gsd_m: resolution_m.or(options.before.gsd_m).unwrap_or(10.0),
+        after_gsd_m: resolution_m.or(options.after.gsd_m).unwrap_or(10.0),
+        seed: options.seed,
+    };
+    say(&format!("laying scenes over {} counties", chosen.len()));
+    let items = items::collection(chosen.iter().map(|county| &county.border), &plan);
+    say(&format!("{} items", items.len()));
+    write_json(&options.out.join("items.json"), &json!({"type": "FeatureCollection", "features": items}))?;
+    let whole = chosen.len() == file.counties.len();
+    let counties = options.out.join("counties.geojson");
+    if whole {
+        std::fs::copy(&wanted.file, &counties).map_err(|error| SimulateError::file(&counties, error))?;
+    } else {
+        let features: Vec<&Value> = chosen.iter().map(|county| &county.feature).collect();
+        write_json(&counties, &json!({"type": "FeatureCollection", "features": features}))?;
+    }
+    let survey = SurveyText {
+        name: "items".into(),
+        id: file.id_property.clone(),
+        county_name: file.name_property.clone(),
+        parent: file.parent_property.clone(),
+        before: items::BEFORE,
+        after: items::AFTER,
+        resolution_m: Some(plan.before_gsd_m.max(plan.after_gsd_m)),
+        context: false,
+        catalog: "items.json",
+    };
+    write_text(&options.out.join("survey.toml"), &survey.text())
+}
+
+/// What `survey.toml` says.
+struct SurveyText {
+    name: String,
+    id: String,
+    county_name: Option<String>,
+    parent: Option<String>,
+    before: (&'static str, &'static str),
+    after: (&'static str, &'static str),
+    resolution_m: Option<f64>,
+    context: bool,
+    catalog: &'static str,
+}
+
+impl SurveyText {
+    fn text(&self) -> String {
+        let quoted = |text: &str| Value::String(text.to_owned()).to_string();
+        let mut text = format!(
+            "# Written by `groundbreak simulate`.\n[survey]\nname = {}\noutput = \"out\"\n\n[counties]\nsource = \"counties.geojson\"\nid = {}\n",
+            quoted(&self.name),
+            quoted(&self.id)
+        );
+        for (key, value) in [("name", &self.county_name), ("parent", &self.parent)] {
+            if let Some(value) = value {
+                text += &format!("{key} = {}\n", quoted(value));
+            }
+        }
+        for (key, (from, to)) in [("before", self.before), ("after", self.after)] {
+            text += &format!("\n[{key}]\nfrom = {from}\nto = {to}\ncatalog = {}\n", quoted(self.catalog));
+        }
+        if let Some(resolution) = self.resolution_m {
+            text += &format!("\n[grid]\nresolution_m = {resolution:?}\n");
+        }
+        if self.context {
+            text += "\n[context]\nstations = \"stations.geojson\"\nroads = \"roads.geojson\"\ntowns = \"towns.geojson\"\nfacilities = \"facilities.geojson\"\ngreenhouses = \"greenhouses.geojson\"\n\n[designations]\nsource = \"designations.csv\"\n";
+        }
+        text
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "each is a file of its own")]
+fn write_all(
+    options: &Options,
+    scenarios: &[Scenario],
+    collection: &Value,
+    counties: &[FileCounty],
+    designations: &[(String, i32)],
+    farms: &[(&str, (f64, f64))],
+    survey: &SurveyText,
+    say: &dyn Fn(&str),
+) -> Result<(), SimulateError> {
+    let out = &options.out;
+    let mut ids = Vec::new();
+    for scenario in scenarios {
+        for scene in &scenario.scenes {
+            let megapixels = f64::from(scene.width) * f64::from(scene.height) / 1e6;
+            say(&format!("rendering {} ({megapixels:.1} Mpx at {} m)", scene.id, scene.sensor.gsd_m));
+            write_scene(scenario, scene, &out.join("scenes"))?;
+            ids.push(scene.id.as_str());
+        }
+    }
+    write_json(&out.join("scenes/catalog.json"), &catalog::catalog(&survey.name, &ids))?;
+    write_json(&out.join("counties.geojson"), collection)?;
+    for (file, kind) in
+        [("stations", "railway_station"), ("towns", "town"), ("facilities", "factory"), ("greenhouses", "greenhouse")]
+    {
+        let mut features = Vec::new();
+        for scenario in scenarios {
+            for place in scenario.world.places.iter().filter(|place| place.kind == kind) {
+                features.push(json!({
+                    "type": "Feature",
+                    "properties": {"name": place.name, "kind": kind},
+                    "geometry": {"type": "Point", "coordinates": position(&scenario.anchor, place.at)},
+                }));
+            }
+        }
+        if kind == "greenhouse" {
+            features.extend(farms.iter().map(|(name, (lon, lat))| {
+                json!({"type": "Feature", "properties": {"name": name, "kind": kind}, "geometry": {"type": "Point", "coordinates": [lon, lat]}})
+            }));
+        }
+        write_json(&out.join(format!("{file}.geojson")), &json!({"type": "FeatureCollection", "features": features}))?;
+    }
+    let mut roads = Vec::new();
+    for scenario in scenarios {
+        for way in scenario.world.ways.iter().filter(|way| way.kind == WayKind::Road) {
+            let line: Vec<Value> = way.line.iter().map(|&p| position(&scenario.anchor, p)).collect();
+            roads.push(json!({"type": "Feature", "properties": {"kind": "road"}, "geometry": {"type": "LineString", "coordinates": line}}));
+        }
+    }
+    write_json(&out.join("roads.geojson"), &json!({"type": "FeatureCollection", "features": roads}))?;
+    let rows: String = designations.iter().map(|(id, year)| format!("{id},{year}\n")).collect();
+    write_text(&out.join("designations.csv"), &format!("county_id,year\n{rows}"))?;
+    let truth: Vec<Value> = scenarios.iter().flat_map(|scenario| truth::features(scenario, counties)).collect();
+    write_json(&out.join("truth.geojson"), &json!({"type": "FeatureCollection", "features": truth}))?;
+    write_text(&out.join("survey.toml"), &survey.text())
+}
+
+/// Writes a scene's files and its item.
+///
+/// # Errors
+/// Where the folder cannot be written.
+pub fn write_scene(scenario: &Scenario, scene: &SceneSpec, scenes: &Path) -> Result<Value, SimulateError> {
+    let folder = scenes.join(&scene.id);
+    std::fs::create_dir_all(&folder).map_err(|error| SimulateError::file(&folder, error))?;
+    let camera = Camera::new(scene, &scenario.world, scenario.anchor);
+    let spec = CogSpec {
+        width: scene.width,
+        height: scene.height,
+        band_names: scene.sensor.bands.iter().map(|band| band.name.to_owned()).collect(),
+        georeference: Some((CogCrs::Projected(scene.zone.epsg()), scene.transform())),
+        nodata: Some(0.0),
+        block_px: BLOCK_PX,
+        overviews: Overviews::Average,
+        predictor: true,
+        deflate_level: 3,
+    };
+    let data = folder.join(format!("{}.tif", scene.id));
+    let data = match scene.sensor.dtype {
+        Dtype::Uint8 => write_file(&data, &spec, |w, s: &mut [u8]| camera.expose(pixels(w), s, |v| v.round() as u8)),
+        Dtype::Uint16 => write_file(&data, &spec, |w, s: &mut [u16]| camera.expose(pixels(w), s, |v| v.round() as u16)),
+    }?;
+    let mask = match scene.clouds {
+        None => None,
+        Some(_) => {
+            let transform = scene.transform();
+            let side = f64::from(MASK_SIDE);
+            let transform = GeoTransform { x_per_col: transform.x_per_col * side, y_per_row: transform.y_per_row * side, ..transform };
+            let spec = CogSpec {
+                width: scene.width / MASK_SIDE,
+                height: scene.height / MASK_SIDE,
+                band_names: vec!["cloud".into()],
+                georeference: Some((CogCrs::Projected(scene.zone.epsg()), transform)),
+                nodata: None,
+                overviews: Overviews::Nearest,
+                ..spec
+            };
+            let path = folder.join(format!("{}_cloud.tif", scene.id));
+            Some(write_file(&path, &spec, |w, s: &mut [u8]| camera.cloud_mask(pixels(w), MASK_SIDE, s))?)
+        }
+    };
+    let dialect = if scene.epoch == Epoch::Before { Dialect::V1_0 } else { Dialect::V1_1 };
+    let item = catalog::item(
+        scene,
+        &footprint(scenario, scene),
+        camera.cloud_cover(),
+        &data,
+        mask.as_ref().map(|file| (file, MASK_SIDE)),
+        dialect,
+    );
+    write_json(&folder.join(format!("{}.json", scene.id)), &item)?;
+    Ok(item)
+}
+
+/// Where a scene has data, in longitude and latitude.
+fn footprint(scenario: &Scenario, scene: &SceneSpec) -> Vec<(f64, f64)> {
+    let (gsd, anchor) = (scene.sensor.gsd_m, &scenario.anchor);
+    let corner = |col: u32, row: u32| {
+        let (x, y) = anchor.local(scene.zone, scene.x0 + f64::from(col) * gsd, scene.y0 - f64::from(row) * gsd);
+        point(x as f32, y as f32)
+    };
+    let frame = [
+        corner(0, scene.height),
+        corner(scene.width, scene.height),
+        corner(scene.width, 0),
+        corner(0, 0),
+    ];
+    let mut outline = crate::geometry::Convex(frame.to_vec());
+    if let Some(valid) = &scene.valid {
+        for (&a, &b) in valid.0.iter().zip(valid.0.iter().cycle().skip(1)) {
+            let outward: Point = b.minus(a).unit().left().times(-1.0);
+            outline = outline.clipped(outward, a.dot(outward));
+        }
+    }
+    catalog::ring(anchor, &outline.0)
+}
+
+fn pixels(window: Window) -> PixelWindow {
+    PixelWindow { col0: window.col0, row0: window.row0, cols: window.cols, rows: window.rows }
+}
+
+struct Hashing<W> {
+    inner: W,
+    hash: Sha256,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.hash.update(bytes.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn write_file<T: CogSample>(
+    path: &Path,
+    spec: &CogSpec,
+    source: impl Fn(Window, &mut [T]) + Sync,
+) -> Result<WrittenFile, SimulateError> {
+    let file = File::create(path).map_err(|error| SimulateError::file(path, error))?;
+    let mut out = Hashing { inner: BufWriter::new(file), hash: Sha256::new() };
+    let size = write_cog_blocks(spec, source, &mut out).map_err(|error| SimulateError::file(path, error))?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(WrittenFile { name, size, checksum: Digest(out.hash.finalize().into()).to_multihash() })
+}
+
+fn write_text(path: &Path, text: &str) -> Result<(), SimulateError> {
+    std::fs::write(path, text).map_err(|error| SimulateError::file(path, error))
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<(), SimulateError> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| SimulateError::file(folder, error))?;
+    }
+    write_text(path, &format!("{value:#}\n"))
+}
