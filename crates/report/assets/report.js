@@ -1,0 +1,216 @@
+"use strict";
+// Reads only what the markup shows; text is set with textContent, never as markup.
+(() => {
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const one = (selector, root = document) => root.querySelector(selector);
+  document.documentElement.classList.add("js");
+  all(".filters, .map-buttons, .to-map, .frame input").forEach((element) => { element.hidden = false; });
+  one("#county-clear")?.setAttribute("hidden", "");
+
+  // Swipe: a range input over the picture, so that keys, touch and mouse work alike.
+  all(".frame").forEach((frame) => {
+    const input = one("input", frame);
+    input.addEventListener("input", () => frame.style.setProperty("--at", input.value + "%"));
+  });
+
+  // Sites: which are shown.
+  const cards = all(".card");
+  const markers = all(".marker");
+  const outlines = all(".outlines path");
+  let chosen = null;
+  const showSites = () => {
+    const classes = new Set(all("#site-filters [name=class]:checked").map((box) => box.value));
+    const from = Number(one("#p-from")?.value ?? 0);
+    const fits = (element, percent) =>
+      classes.has(element.dataset.class) && percent >= from && (chosen === null || element.dataset.county === chosen);
+    let shown = 0;
+    cards.forEach((card) => {
+      card.hidden = !fits(card, Number(card.dataset.p));
+      shown += card.hidden ? 0 : 1;
+    });
+    markers.forEach((marker, index) => {
+      const hidden = !fits(marker, Number(marker.dataset.p) * 100);
+      marker.style.display = hidden ? "none" : "";
+      if (outlines[index]) outlines[index].style.display = hidden ? "none" : "";
+    });
+    if (one("#p-from-text")) one("#p-from-text").textContent = (from / 100).toFixed(2);
+    if (one("#site-shown")) one("#site-shown").textContent = shown === cards.length ? "" : `${shown} of ${cards.length} shown`;
+  };
+  const choose = (county) => {
+    chosen = chosen === county ? null : county;
+    all(".county, #county-table tbody tr").forEach((element) =>
+      element.classList.toggle("chosen", chosen !== null && element.dataset.county === chosen));
+    const clear = one("#county-clear");
+    if (clear) {
+      clear.hidden = chosen === null;
+      const row = all("#county-table tbody tr").find((row) => row.dataset.county === chosen);
+      clear.textContent = chosen === null ? "" : `${row ? one("th", row).textContent : chosen} only  ✕`;
+    }
+    showSites();
+  };
+  one("#site-filters")?.addEventListener("input", showSites);
+  one("#county-clear")?.addEventListener("click", () => choose(chosen));
+
+  // Counties: find, filter, sort.
+  const table = one("#county-table");
+  const rows = all("tbody tr", table);
+  const showRows = () => {
+    const words = one("#county-find").value.trim().toLocaleLowerCase();
+    const status = one("#county-status").value;
+    const factories = one("#county-factories").checked;
+    let shown = 0;
+    rows.forEach((row) => {
+      row.hidden = !((words === "" || row.textContent.toLocaleLowerCase().includes(words))
+        && (status === "" || row.dataset.status === status)
+        && (!factories || Number(row.dataset.factories) > 0));
+      shown += row.hidden ? 0 : 1;
+    });
+    one("#county-shown").textContent = shown === rows.length ? "" : `${shown} of ${rows.length} shown`;
+  };
+  one("#county-filters").addEventListener("input", showRows);
+  one("#county-filters").addEventListener("submit", (event) => event.preventDefault());
+  rows.forEach((row) => row.addEventListener("dblclick", () => choose(row.dataset.county)));
+  // A cell over several columns stands for each of them.
+  const cell = (row, column) => {
+    let at = 0;
+    for (const candidate of row.cells) {
+      at += candidate.colSpan;
+      if (column < at) return candidate;
+    }
+    return null;
+  };
+  all("thead th", table).forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = head.textContent;
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const numeric = head.classList.contains("num");
+      const descending = head.hasAttribute("aria-sort") ? head.getAttribute("aria-sort") === "ascending" : numeric;
+      all("thead th", table).forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", descending ? "descending" : "ascending");
+      const value = (row) => cell(row, column)?.dataset.v ?? cell(row, column)?.textContent ?? "";
+      const compare = numeric
+        ? (a, b) => Number(value(a)) - Number(value(b))
+        : (a, b) => value(a).localeCompare(value(b));
+      rows.sort((a, b) => (descending ? compare(b, a) : compare(a, b)));
+      one("tbody", table).append(...rows);
+    });
+  });
+
+  // The map.
+  const stage = one("#map");
+  if (!stage) return showSites();
+  const svg = one("svg", stage);
+  const full = { x: 0, y: 0, w: Number(svg.dataset.width), h: Number(svg.dataset.height) };
+  const metresPerUnit = Number(svg.dataset.metresPerUnit);
+  let view = { ...full };
+  const unitsPerPixel = () => Math.max(view.w / (svg.clientWidth || full.w), view.h / (svg.clientHeight || full.h));
+  const draw = () => {
+    svg.setAttribute("viewBox", `${view.x} ${view.y} ${view.w} ${view.h}`);
+    const k = unitsPerPixel();
+    svg.style.setProperty("--k", k);
+    stage.classList.toggle("zoomed", view.w < full.w * 0.98);
+    stage.classList.toggle("close", k * metresPerUnit < 12);
+    const room = 130 * k * metresPerUnit;
+    const decade = 10 ** Math.floor(Math.log10(room));
+    const metres = [5, 2, 1].map((step) => step * decade).find((length) => length <= room);
+    one("#scale-bar").style.width = `${metres / metresPerUnit / k}px`;
+    one("#scale-text").textContent = metres < 1000 ? `${metres} m` : `${metres / 1000} km`;
+    // Hatches keep their width on the screen.
+    for (const [id, angle] of [["unseen", 45], ["partly", 45]]) {
+      one(`#${id}`).setAttribute("patternTransform", `scale(${k}) rotate(${angle})`);
+    }
+  };
+  const clamp = () => {
+    view.x = Math.min(Math.max(view.x, full.x - view.w / 2), full.x + full.w - view.w / 2);
+    view.y = Math.min(Math.max(view.y, full.y - view.h / 2), full.y + full.h - view.h / 2);
+  };
+  const zoom = (factor, x = view.x + view.w / 2, y = view.y + view.h / 2) => {
+    const w = Math.min(full.w, Math.max(view.w / factor, 60 / metresPerUnit));
+    const scale = w / view.w;
+    view = { x: x - (x - view.x) * scale, y: y - (y - view.y) * scale, w, h: full.h * w / full.w };
+    if (w === full.w) view = { ...full };
+    clamp();
+    draw();
+  };
+  const move = (x, y) => { view.x += x; view.y += y; clamp(); draw(); };
+  const place = (event) => {
+    const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+    return [point.x, point.y];
+  };
+  stage.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey && !event.metaKey && document.activeElement !== stage) return;
+    event.preventDefault();
+    zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), ...place(event));
+  }, { passive: false });
+  stage.addEventListener("dblclick", (event) => { event.preventDefault(); zoom(2.5, ...place(event)); });
+  stage.addEventListener("keydown", (event) => {
+    const keys = {
+      ArrowLeft: () => move(-view.w / 8, 0), ArrowRight: () => move(view.w / 8, 0),
+      ArrowUp: () => move(0, -view.h / 8), ArrowDown: () => move(0, view.h / 8),
+      "+": () => zoom(1.6), "=": () => zoom(1.6), "-": () => zoom(1 / 1.6), 0: () => { view = { ...full }; draw(); },
+    };
+    if (!keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
+  all("[data-zoom]", stage).forEach((button) => button.addEventListener("click", () => {
+    if (button.dataset.zoom === "all") { view = { ...full }; draw(); } else zoom(button.dataset.zoom === "in" ? 1.8 : 1 / 1.8);
+  }));
+  let drag = null;
+  svg.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    drag = { at: place(event), x: event.clientX, y: event.clientY, moved: false };
+  });
+  window.addEventListener("pointermove", (event) => {
+    if (!drag) return;
+    if (!drag.moved && Math.hypot(event.clientX - drag.x, event.clientY - drag.y) < 4) return;
+    drag.moved = true;
+    stage.classList.add("dragging");
+    const [x, y] = place(event);
+    move(drag.at[0] - x, drag.at[1] - y);
+  });
+  window.addEventListener("pointerup", () => { if (drag) setTimeout(() => { drag = null; stage.classList.remove("dragging"); }); });
+  svg.addEventListener("click", (event) => {
+    if (drag?.moved) return event.preventDefault();
+    const county = event.target.closest(".county");
+    if (county && !event.target.closest("a")) choose(county.dataset.county);
+  });
+
+  const tip = one("#map-tip");
+  stage.addEventListener("pointermove", (event) => {
+    const target = event.target.closest?.("[data-tip]");
+    tip.hidden = !target || Boolean(drag?.moved);
+    if (tip.hidden) return;
+    const [title, id, ...words] = target.dataset.tip.split("|");
+    const bold = document.createElement("b");
+    bold.textContent = title;
+    if (id) {
+      const small = document.createElement("i");
+      small.textContent = id;
+      bold.append(small);
+    }
+    tip.replaceChildren(bold, words.join("|"));
+    const frame = stage.getBoundingClientRect();
+    const x = event.clientX - frame.left, y = event.clientY - frame.top;
+    tip.style.left = `${Math.min(x + 14, frame.width - tip.offsetWidth - 6)}px`;
+    tip.style.top = `${y + tip.offsetHeight + 24 > frame.height ? y - tip.offsetHeight - 10 : y + 16}px`;
+  });
+  stage.addEventListener("pointerleave", () => { tip.hidden = true; });
+
+  all(".to-map").forEach((button) => button.addEventListener("click", () => {
+    const marker = markers.find((marker) => one("a", marker).getAttribute("href") === `#${button.dataset.site}`);
+    if (!marker) return;
+    const { e: x, f: y } = marker.transform.baseVal.getItem(0).matrix;
+    const w = Math.min(full.w, Math.max(700 / metresPerUnit, full.w / 200));
+    view = { x: x - w / 2, y: y - (full.h * w / full.w) / 2, w, h: full.h * w / full.w };
+    draw();
+    markers.forEach((other) => other.classList.toggle("found", other === marker));
+    stage.scrollIntoView({ block: "center" });
+    stage.focus({ preventScroll: true });
+  }));
+  new ResizeObserver(draw).observe(svg);
+  draw();
+  showSites();
+})();
