@@ -116,19 +116,29 @@ impl Stores {
     /// # Errors
     /// [`ImageryError::Denied`], with the `[[storage]]` section that would allow it.
     pub fn check(&self, url: &str) -> Result<(), ImageryError> {
-        let parsed = address::parse(url)?;
-        if is_allowed(&self.inner.allowed, &parsed) {
-            return Ok(());
+        address::parse(url)?;
+        match self.outside(url) {
+            None => Ok(()),
+            Some(prefix) => Err(ImageryError::Denied {
+                href: address::label(url),
+                cause: format!(
+                    "a catalog may not point there; if it may, add [[storage]] with prefix = \"{prefix}\" to the survey"
+                ),
+            }),
         }
-        let prefix = match parsed.scheme() {
+    }
+
+    /// The prefix that would have to be allowed so that a document may point to `url`; `None` where it may already, or
+    /// where no store exists for it.
+    #[must_use]
+    pub fn outside(&self, url: &str) -> Option<String> {
+        let parsed = address::parse(url).ok()?;
+        if is_allowed(&self.inner.allowed, &parsed) {
+            return None;
+        }
+        Some(match parsed.scheme() {
             "file" => address::label(address::parent(&parsed).as_str()),
             _ => format!("{}/", &parsed[..url::Position::BeforePath]),
-        };
-        Err(ImageryError::Denied {
-            href: address::label(url),
-            cause: format!(
-                "a catalog may not point there; if it may, add [[storage]] with prefix = \"{prefix}\" to the survey"
-            ),
         })
     }
 
