@@ -39,11 +39,7 @@ pub fn calibration_to_wire(calibration: &Calibration) -> v1::Calibration {
         radiometry: calibration
             .radiometry
             .iter()
-            .map(|gain| v1::BandGain {
-                band: gain.band.as_str().to_owned(),
-                gain: gain.gain,
-                offset: gain.offset,
-            })
+            .map(|gain| v1::BandGain { band: gain.band.as_str().to_owned(), gain: gain.gain, offset: gain.offset })
             .collect(),
         threshold: calibration.threshold,
         flagged_share: calibration.flagged_share,

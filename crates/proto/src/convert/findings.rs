@@ -26,16 +26,12 @@ pub fn findings_to_wire(findings: &Findings) -> Result<v1::Findings, ConvertErro
         closed_at: findings
             .closed_at
             .iter()
-            .map(|(&county, objects)| {
-                (county, v1::ObjectRefs { object: objects.iter().map(object_to_wire).collect() })
-            })
+            .map(|(&county, objects)| (county, v1::ObjectRefs { object: objects.iter().map(object_to_wire).collect() }))
             .collect(),
         unreadable: findings
             .unreadable
             .iter()
-            .map(|(&county, notes)| {
-                (county, v1::UnreadableNotes { note: notes.iter().map(note_to_wire).collect() })
-            })
+            .map(|(&county, notes)| (county, v1::UnreadableNotes { note: notes.iter().map(note_to_wire).collect() }))
             .collect(),
         small_px: findings.small_px.clone(),
         failed: findings.failed.iter().map(|&rect| rect_to_wire(rect)).collect(),
@@ -229,9 +225,5 @@ pub(crate) fn note(message: v1::UnreadableNote) -> UnreadableNote {
 /// # Errors
 /// A reference is invalid.
 pub fn closed_at(message: v1::Findings) -> Result<BTreeMap<u32, Vec<survey::job::ObjectRef>>, ConvertError> {
-    message
-        .closed_at
-        .into_iter()
-        .map(|(county, refs)| Ok((county, each("closed_at", refs.object, object)?)))
-        .collect()
+    message.closed_at.into_iter().map(|(county, refs)| Ok((county, each("closed_at", refs.object, object)?))).collect()
 }

@@ -41,7 +41,10 @@ pub fn rect(rect: v1::PixelRect) -> Result<PixelRect, ConvertError> {
 /// Whether `inner` lies in `outer` (an empty one lies anywhere).
 pub(crate) fn lies_in(inner: &PixelRect, outer: &PixelRect) -> bool {
     inner.is_empty()
-        || (inner.row0 >= outer.row0 && inner.col0 >= outer.col0 && inner.row1 <= outer.row1 && inner.col1 <= outer.col1)
+        || (inner.row0 >= outer.row0
+            && inner.col0 >= outer.col0
+            && inner.row1 <= outer.row1
+            && inner.col1 <= outer.col1)
 }
 
 /// A pixel's place as a message.
