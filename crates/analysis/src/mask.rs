@@ -196,7 +196,9 @@ impl Mask {
         cropped
     }
 
-    fn complement(&self) -> Self {
+    /// The pixels of the rectangle that are not set.
+    #[must_use]
+    pub fn complement(&self) -> Self {
         let last = ones((self.rect.cols() + 63) % 64 + 1);
         let mut words: Vec<u64> = self.words.iter().map(|word| !word).collect();
         if self.words_per_row > 0 {

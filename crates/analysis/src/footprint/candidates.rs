@@ -1,0 +1,273 @@
+//! Patches that may be buildings: found at levels of each channel, scored, and chosen so that none overlap.
+
+use rayon::prelude::*;
+use survey::findings::Run;
+use survey::grid::{Grid, PixelRect};
+use survey::raster::Plane;
+
+use super::channels::Channels;
+use super::{Building, BuildingKind, COARSEST_FRAME_M, fill_holes};
+use crate::components::pieces;
+use crate::mask::Mask;
+use crate::outline::{Shape, shape};
+
+/// Quantiles of a channel over the site at which patches are cut out, in percent.
+const LEVELS: [usize; 16] = [4, 8, 12, 17, 23, 30, 38, 46, 54, 62, 70, 77, 83, 88, 92, 96];
+
+/// Smallest building, m²; at least this many pixels.
+const LEAST_M2: f64 = 30.0;
+const LEAST_PX: f64 = 16.0;
+/// Largest building, m².
+const LARGEST_M2: f64 = 30_000.0;
+/// A patch that covers more of the site is the site's ground.
+const LARGEST_SHARE: f64 = 0.6;
+/// Narrowest building, m (at least two pixels).
+const NARROWEST_M: f64 = 3.0;
+/// Longest building, length / width.
+const MOST_ELONGATED: f64 = 16.0;
+/// Least rectangularity.
+const LEAST_RECTANGULARITY: f64 = 0.72;
+/// Least difference to the surroundings, in units of the spread of both.
+const LEAST_CONTRAST: f64 = 1.2;
+/// Least difference of brightness to the surroundings, in units of the site's median.
+const BRIGHTNESS_STEP: f64 = 0.12;
+/// Least difference of the blue index to the surroundings.
+const BLUE_STEP: f64 = 0.06;
+/// Least difference of texture to the surroundings, in units of the site's median.
+const TEXTURE_STEP: f64 = 1.0;
+/// Holes that make up more of a patch are courtyards of what is not a building.
+const MOST_HOLES: f64 = 0.2;
+/// Darker than this share of the site's median brightness is shadow.
+const SHADOW: f64 = 0.5;
+/// A roof throws a shadow on at least this share of the ring around it.
+const LEAST_SHADOW: f64 = 0.03;
+/// Inner texture of a frame, in units of the site's median texture.
+const FRAME_TEXTURE: f64 = 2.0;
+
+/// One of the quantities in which a building may stand out.
+struct Cue<'a> {
+    plane: &'a Plane<f32>,
+    /// Whether larger values are kept (else smaller ones).
+    high: bool,
+    /// Least difference to the surroundings, in units of the plane.
+    step: f64,
+}
+
+struct Candidate {
+    runs: Vec<Run>,
+    mask: Mask,
+    shape: Shape,
+    contrast: f64,
+    score: f64,
+}
+
+/// Buildings on the lot, largest first.
+pub(super) fn buildings(lot: &Mask, channels: &Channels, fine: &Grid) -> Vec<Building> {
+    let ground = lot.and(&channels.valid);
+    let site = Site::new(&ground, channels, fine);
+    let step = BRIGHTNESS_STEP * site.median_brightness;
+    let mut cues = vec![
+        Cue { plane: &channels.brightness, high: true, step },
+        Cue { plane: &channels.brightness, high: false, step },
+    ];
+    if let Some(blue) = &channels.blue {
+        cues.push(Cue { plane: blue, high: true, step: BLUE_STEP });
+        cues.push(Cue { plane: blue, high: false, step: BLUE_STEP });
+    }
+    if fine.resolution_m <= COARSEST_FRAME_M {
+        cues.push(Cue { plane: &channels.texture, high: true, step: TEXTURE_STEP * site.median_texture });
+    }
+    let dark = (SHADOW * site.median_brightness) as f32;
+    let shadow = Mask::from_plane(&channels.brightness, |value| value < dark);
+    let built = ground.minus(&channels.green).minus(&shadow);
+    let mut found: Vec<Candidate> = cues
+        .par_iter()
+        .flat_map(|cue| {
+            let levels = quantiles(cue.plane, &ground);
+            levels.into_par_iter().flat_map_iter(|level| site.patches(cue, level, &built)).collect::<Vec<_>>()
+        })
+        .collect();
+    // Best first; the order of equals is fixed by their pixels, never by the order of discovery.
+    found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.runs.cmp(&b.runs)));
+    let mut taken = Mask::new(ground.rect());
+    let mut buildings = Vec::new();
+    for candidate in found {
+        let rect = candidate.mask.rect();
+        let shared = candidate.mask.and(&taken.crop(rect)).count();
+        if shared as f64 > 0.1 * candidate.shape.area {
+            continue;
+        }
+        for &run in &candidate.runs {
+            taken.set_run(run);
+        }
+        buildings.push(site.building(candidate));
+    }
+    buildings.sort_by(|a, b| b.shape.area.total_cmp(&a.shape.area).then_with(|| a.runs.cmp(&b.runs)));
+    buildings
+}
+
+/// What all patches of a site are measured against.
+struct Site<'a> {
+    channels: &'a Channels,
+    gsd_m: f64,
+    area: f64,
+    median_brightness: f64,
+    median_texture: f64,
+}
+
+impl<'a> Site<'a> {
+    fn new(ground: &Mask, channels: &'a Channels, fine: &Grid) -> Self {
+        let median = |plane: &Plane<f32>| f64::from(quantile(&mut values(plane, ground), 50));
+        Self {
+            channels,
+            gsd_m: fine.resolution_m,
+            area: ground.count() as f64,
+            median_brightness: median(&channels.brightness),
+            median_texture: median(&channels.texture),
+        }
+    }
+
+    fn pixels(&self, metres: f64) -> i32 {
+        ((metres / self.gsd_m).round() as i32).max(1)
+    }
+
+    /// The patches of a cue at a level that may be buildings.
+    fn patches(&self, cue: &Cue, level: f32, built: &Mask) -> Vec<Candidate> {
+        let beyond = Mask::from_plane(cue.plane, |value| if cue.high { value >= level } else { value <= level });
+        // Opening cuts thin bridges to roads and walls; at coarse pixels there is nothing to spare.
+        let opened = if self.gsd_m <= 1.0 { beyond.and(built).open(self.pixels(1.0)) } else { beyond.and(built) };
+        let area_m2 = self.gsd_m * self.gsd_m;
+        let least = (LEAST_M2 / area_m2).max(LEAST_PX);
+        let largest = (LARGEST_M2 / area_m2).min(LARGEST_SHARE * self.area);
+        pieces(&opened).into_iter().filter_map(|runs| self.candidate(cue, runs, least, largest)).collect()
+    }
+
+    fn candidate(&self, cue: &Cue, runs: Vec<Run>, least: f64, largest: f64) -> Option<Candidate> {
+        let pixels: u64 = runs.iter().map(Run::len).sum();
+        if (pixels as f64) < least || pixels as f64 > largest {
+            return None;
+        }
+        let bounds = bounds(&runs)?;
+        // A patch that fills little of its upright box at any rotation is no rectangle: a rotated one fills at least
+        // half, less its elongation; skip the costly measures only where that is out of the question.
+        if (pixels as f64) < 0.08 * bounds.pixels() as f64 {
+            return None;
+        }
+        let mask = fill_holes(&Mask::from_runs(bounds.grown(self.pixels(3.0)), &runs));
+        let runs = mask.runs();
+        let shape = shape(&runs)?;
+        let narrowest = (NARROWEST_M / self.gsd_m).max(2.0);
+        if shape.rectangularity() < LEAST_RECTANGULARITY
+            || shape.rect.width < narrowest
+            || shape.rect.elongation() > MOST_ELONGATED
+            || shape.area > largest
+            || shape.area > (1.0 + MOST_HOLES) * pixels as f64
+        {
+            return None;
+        }
+        let (step, contrast) = self.contrast(cue.plane, &mask)?;
+        if step < cue.step || contrast < LEAST_CONTRAST {
+            return None;
+        }
+        let fit = shape.rectangularity() * shape.solidity();
+        // Of two patches that are as rectangular and stand out as much, the larger is the building and the smaller
+        // one of its roof's sides.
+        let score = fit * fit * contrast / (contrast + 2.0) * shape.area.sqrt().sqrt();
+        Some(Candidate { runs, mask, shape, contrast, score })
+    }
+
+    /// Difference of the means inside and in the ring around; the same in units of the spreads inside and around.
+    fn contrast(&self, plane: &Plane<f32>, mask: &Mask) -> Option<(f64, f64)> {
+        let (inside, spread) = self.mean(plane, mask)?;
+        let (around, spread_around) = self.mean(plane, &self.ring(mask))?;
+        let step = (inside - around).abs();
+        let floor = 1e-6 * (inside.abs() + around.abs()) + f64::MIN_POSITIVE;
+        Some((step, step / (spread + spread_around).max(floor)))
+    }
+
+    /// The valid pixels about 1 to 3 m away from a patch.
+    fn ring(&self, mask: &Mask) -> Mask {
+        let near = mask.dilate((self.pixels(1.0) / 2).max(1));
+        mask.dilate(self.pixels(2.5)).minus(&near).and(&self.channels.valid.crop(mask.rect()))
+    }
+
+    /// Mean and standard deviation over the valid pixels of a mask.
+    fn mean(&self, plane: &Plane<f32>, mask: &Mask) -> Option<(f64, f64)> {
+        let values = values(plane, &mask.and(&self.channels.valid.crop(mask.rect())));
+        if values.is_empty() {
+            return None;
+        }
+        let count = values.len() as f64;
+        let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
+        let variance = values.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
+        Some((mean, variance.sqrt()))
+    }
+
+    fn building(&self, candidate: Candidate) -> Building {
+        let mask = &candidate.mask;
+        let brightness = self.mean(&self.channels.brightness, mask).map_or(0.0, |(mean, _)| mean);
+        let blue = self.channels.blue.as_ref().and_then(|blue| self.mean(blue, mask)).map_or(0.0, |(mean, _)| mean);
+        let dark = (SHADOW * 1.2 * self.median_brightness) as f32;
+        let ring = values(&self.channels.brightness, &self.ring(mask));
+        let shadow = ring.iter().filter(|&&value| value < dark).count() as f64 / ring.len().max(1) as f64;
+        // The rim of any building is an edge: a frame has edges inside.
+        let inner = mask.erode(self.pixels(2.0));
+        let texture = self.mean(&self.channels.gradient, &inner).map_or(0.0, |(mean, _)| mean);
+        let kind = if self.gsd_m <= COARSEST_FRAME_M && texture > FRAME_TEXTURE * self.median_texture {
+            BuildingKind::Frame
+        } else if self.gsd_m <= COARSEST_FRAME_M && shadow < LEAST_SHADOW {
+            BuildingKind::Slab
+        } else {
+            BuildingKind::Roof
+        };
+        Building {
+            kind,
+            brightness: if self.median_brightness > 0.0 { brightness / self.median_brightness } else { 0.0 },
+            blue,
+            contrast: candidate.contrast,
+            shadow,
+            runs: candidate.runs,
+            shape: candidate.shape,
+        }
+    }
+}
+
+fn bounds(runs: &[Run]) -> Option<PixelRect> {
+    runs.iter()
+        .map(|run| PixelRect { row0: run.row, col0: run.col0, row1: run.row + 1, col1: run.col1 })
+        .reduce(|a, b| a.union(&b))
+}
+
+/// The values of a plane at the pixels of a mask, in row-major order.
+fn values(plane: &Plane<f32>, mask: &Mask) -> Vec<f32> {
+    let rect = plane.rect();
+    let mut values = Vec::new();
+    for run in mask.runs() {
+        let (from, to) = (run.col0.max(rect.col0), run.col1.min(rect.col1));
+        if run.row >= rect.row0 && run.row < rect.row1 && from < to {
+            values.extend_from_slice(&plane.row(run.row)[(from - rect.col0) as usize..(to - rect.col0) as usize]);
+        }
+    }
+    values
+}
+
+/// The value below which `percent` of the values lie; 0 of none.
+fn quantile(values: &mut [f32], percent: usize) -> f32 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    let at = (values.len() - 1) * percent / 100;
+    *values.select_nth_unstable_by(at, f32::total_cmp).1
+}
+
+/// Distinct levels of a plane over the ground.
+fn quantiles(plane: &Plane<f32>, ground: &Mask) -> Vec<f32> {
+    let mut sorted = values(plane, ground);
+    sorted.sort_unstable_by(f32::total_cmp);
+    let mut levels: Vec<f32> = LEVELS
+        .iter()
+        .filter_map(|percent| sorted.get(sorted.len().saturating_sub(1) * percent / 100).copied())
+        .collect();
+    levels.dedup();
+    levels
+}

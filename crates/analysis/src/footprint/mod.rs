@@ -1,0 +1,287 @@
+//! Buildings inside a site, from the later scene at its own resolution.
+//!
+//! A building is a compact, nearly rectangular patch that stands out from what surrounds it: brighter, bluer, darker
+//! than bare ground, or full of edges (a frame without its roof). Patches are looked for at several levels of each of
+//! these quantities, as in maximally stable regions (Matas et al. 2004), scored by rectangularity and contrast, and the
+//! best ones that don't overlap are kept. All operators have a bounded reach; levels are quantiles over the site, so the
+//! result is a function of the site's pixels alone.
+
+mod candidates;
+mod channels;
+
+use survey::findings::Run;
+use survey::grid::{Grid, PixelRect};
+use survey::raster::SceneWindow;
+
+use crate::mask::Mask;
+use crate::outline::Shape;
+
+pub use channels::Channels;
+
+/// Pixels of this size or smaller show single buildings, metres.
+pub const COARSEST_M: f64 = 2.5;
+/// Pixels of this size or smaller show whether a building has its roof, metres.
+pub const COARSEST_FRAME_M: f64 = 0.8;
+/// The window of a site should not have more pixels than this: a coarser view is read then.
+pub const MAX_WINDOW_PX: f64 = 4.0e6;
+/// Ground around a site that belongs into its window, metres.
+pub const MARGIN_M: f64 = 20.0;
+
+/// The pixel size at which to read the later scene around a site: the scene's own, or the finest at which the window
+/// stays within bounds. `bounds` are pixels of the survey grid.
+#[must_use]
+pub fn window_gsd_m(grid: &Grid, bounds: PixelRect, scene_gsd_m: f64) -> f64 {
+    let side = |pixels: usize| pixels as f64 * grid.resolution_m + 2.0 * MARGIN_M;
+    let bounded = (side(bounds.rows()) * side(bounds.cols()) / MAX_WINDOW_PX).sqrt();
+    scene_gsd_m.min(grid.resolution_m).max(bounded)
+}
+
+/// The pixels of `fine` to read for a site.
+#[must_use]
+pub fn window_rect(grid: &Grid, bounds: PixelRect, fine: &Grid) -> PixelRect {
+    let scale = grid.resolution_m / fine.resolution_m;
+    let margin = MARGIN_M / fine.resolution_m;
+    let low = |index: i32| (f64::from(index) * scale - margin).floor() as i32;
+    let high = |index: i32| (f64::from(index) * scale + margin).ceil() as i32;
+    PixelRect::new(low(bounds.row0), low(bounds.col0), high(bounds.row1), high(bounds.col1))
+}
+
+/// What a building looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildingKind {
+    /// It has a roof.
+    Roof,
+    /// Beams and columns: edges all over its inside.
+    Frame,
+    /// Flat on the ground, without a shadow: a foundation.
+    Slab,
+}
+
+/// A building, in pixels of the window's grid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Building {
+    /// Its pixels, sorted.
+    pub runs: Vec<Run>,
+    /// Measures of its shape, pixels.
+    pub shape: Shape,
+    /// Roof or frame.
+    pub kind: BuildingKind,
+    /// Mean brightness / median brightness of the site.
+    pub brightness: f64,
+    /// Mean blue index `(B − R) / (B + R)`; 0 where a band is missing.
+    pub blue: f64,
+    /// Difference to the ring around it / spread within both.
+    pub contrast: f64,
+    /// Share of the ring around it that is dark as a shadow.
+    pub shadow: f64,
+}
+
+/// What is seen inside a site.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// Buildings, largest first, then by first pixel.
+    pub buildings: Vec<Building>,
+    /// Whether pixels are small enough to tell buildings.
+    pub resolved: bool,
+    /// Share of the site's pixels that the window shows.
+    pub visible: f64,
+    /// Share of the site's visible pixels that are green.
+    pub green: f64,
+    /// Pixel size, metres.
+    pub gsd_m: f64,
+}
+
+/// Finds the buildings of a site: `lot` are its change pixels on the survey's `grid`, `window` the later scene on
+/// `fine`, a grid of the same CRS.
+#[must_use]
+pub fn find(lot: &[Run], grid: &Grid, window: &SceneWindow, fine: &Grid) -> Seen {
+    let changed = on_grid(lot, grid, window.rect(), fine);
+    let channels = Channels::new(window, fine);
+    let seen = changed.and(&channels.valid);
+    let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+    let resolved = fine.resolution_m <= COARSEST_M;
+    let buildings = if resolved && !seen.is_empty() {
+        candidates::buildings(&lot_of(&changed, fine), &channels, fine)
+    } else {
+        Vec::new()
+    };
+    Seen {
+        buildings,
+        resolved,
+        visible: share(seen.count(), changed.count()),
+        green: share(seen.and(&channels.green).count(), seen.count()),
+        gsd_m: fine.resolution_m,
+    }
+}
+
+/// Runs of one grid as a mask on another one of the same CRS: the pixels whose centre lies in a run.
+fn on_grid(runs: &[Run], grid: &Grid, rect: PixelRect, fine: &Grid) -> Mask {
+    let scale = grid.resolution_m / fine.resolution_m;
+    let first = |index: i32| (f64::from(index) * scale - 0.5).ceil() as i32;
+    let mut mask = Mask::new(rect);
+    for run in runs {
+        for row in first(run.row).max(rect.row0)..first(run.row + 1).min(rect.row1) {
+            mask.set_run(Run { row, col0: first(run.col0), col1: first(run.col1) });
+        }
+    }
+    mask
+}
+
+/// The lot that change pixels make up: gaps up to 8 m closed, holes filled, a seam of 2 m around.
+fn lot_of(changed: &Mask, fine: &Grid) -> Mask {
+    let pixels = |metres: f64| (metres / fine.resolution_m).round() as i32;
+    fill_holes(&changed.close(pixels(8.0).clamp(1, 30))).dilate(pixels(2.0).max(1))
+}
+
+/// Fills what the outside cannot reach. (A site is whole here, so no tile can show.)
+pub(crate) fn fill_holes(mask: &Mask) -> Mask {
+    let rect = mask.rect();
+    let ground = mask.complement();
+    let inner: Vec<Run> = crate::components::pieces(&ground)
+        .into_iter()
+        .filter(|piece| {
+            piece.iter().all(|run| {
+                run.row > rect.row0 && run.row < rect.row1 - 1 && run.col0 > rect.col0 && run.col1 < rect.col1
+            })
+        })
+        .flatten()
+        .collect();
+    mask.or(&Mask::from_runs(rect, &inner))
+}
+
+#[cfg(test)]
+mod tests {
+    use survey::grid::Cell;
+    use survey::raster::{PixelState, Plane};
+    use survey::scene::BandName;
+
+    use super::*;
+
+    /// A lot of bare subsoil among green fields, with boxes on it: (row, col, rows, cols, spectrum), blue, green, red,
+    /// nir reflectance; each box throws a shadow of 3 m to the north-west.
+    struct Ground {
+        gsd_m: f64,
+        boxes: Vec<(f64, f64, f64, f64, [f32; 4])>,
+        frames: bool,
+    }
+
+    const BLUE: [f32; 4] = [0.300, 0.215, 0.128, 0.255];
+    const WHITE: [f32; 4] = [0.400, 0.418, 0.425, 0.440];
+    const SOIL: [f32; 4] = [0.150, 0.198, 0.255, 0.315];
+    const FIELD: [f32; 4] = [0.042, 0.082, 0.064, 0.315];
+
+    impl Ground {
+        /// The lot is 150 m × 220 m (3.3 ha), its upper left corner at (30 m, 30 m).
+        fn seen(&self) -> Seen {
+            let survey = Grid { crs: String::new(), resolution_m: 1.0 };
+            let fine = Grid { crs: String::new(), resolution_m: self.gsd_m };
+            let lot: Vec<Run> = (30..180).map(|row| Run { row, col0: 30, col1: 250 }).collect();
+            let rect = window_rect(&survey, PixelRect::new(30, 30, 180, 250), &fine);
+            let spectrum = |row: i32, col: i32| {
+                let (y, x) = ((f64::from(row) + 0.5) * self.gsd_m, (f64::from(col) + 0.5) * self.gsd_m);
+                let inside = |pad: f64, &(top, left, rows, cols, _): &(f64, f64, f64, f64, [f32; 4])| {
+                    y >= top - pad && y < top + rows && x >= left - pad && x < left + cols
+                };
+                if let Some(hit) = self.boxes.iter().find(|hit| inside(0.0, hit)) {
+                    let beam = (y - hit.0).rem_euclid(5.0) < 0.6 || (x - hit.1).rem_euclid(5.0) < 0.6;
+                    return if self.frames && !beam { SOIL.map(|value| value * 0.7) } else { hit.4 };
+                }
+                if self.boxes.iter().any(|hit| inside(3.0, hit)) {
+                    return SOIL.map(|value| value * 0.35);
+                }
+                if (30.0..180.0).contains(&y) && (30.0..250.0).contains(&x) { SOIL } else { FIELD }
+            };
+            let planes = (0..4)
+                .map(|band| {
+                    let data = (rect.row0..rect.row1).flat_map(|row| (rect.col0..rect.col1).map(move |col| (row, col)));
+                    let noisy = data.map(|(row, col)| {
+                        let noise = (Cell { row: row * 4 + band as i32, col }.hash() % 1000) as f32 / 1000.0 - 0.5;
+                        spectrum(row, col)[band] * (1.0 + 0.12 * noise)
+                    });
+                    Plane::from_vec(rect, noisy.collect()).unwrap()
+                })
+                .collect();
+            let window = SceneWindow {
+                bands: ["blue", "green", "red", "nir"].map(BandName::new).to_vec(),
+                planes,
+                state: Plane::filled(rect, PixelState::Valid),
+            };
+            find(&lot, &survey, &window, &fine)
+        }
+    }
+
+    fn four_halls(spectrum: [f32; 4]) -> Vec<(f64, f64, f64, f64, [f32; 4])> {
+        vec![
+            (45.0, 50.0, 25.0, 75.0, spectrum),
+            (45.0, 150.0, 25.0, 75.0, spectrum),
+            (110.0, 50.0, 25.0, 75.0, spectrum),
+            (110.0, 150.0, 25.0, 75.0, spectrum),
+        ]
+    }
+
+    fn told(seen: &Seen) -> String {
+        let told = |building: &Building| {
+            let Building { shape, kind, contrast, shadow, .. } = building;
+            let (area, rect) = (shape.area * seen.gsd_m * seen.gsd_m, shape.rectangularity());
+            format!("\n{area:.0} m², rectangularity {rect:.2}, {kind:?}, contrast {contrast:.1}, shadow {shadow:.2}, {:?}", shape.rect)
+        };
+        seen.buildings.iter().map(told).collect()
+    }
+
+    #[test]
+    fn four_halls_are_found_with_their_sizes_whatever_their_roofs_and_the_resolution() {
+        for spectrum in [BLUE, WHITE] {
+            for gsd_m in [0.3, 0.5, 1.0] {
+                let seen = Ground { gsd_m, boxes: four_halls(spectrum), frames: false }.seen();
+                assert_eq!(seen.buildings.len(), 4, "{gsd_m} m, {spectrum:?}: {}", told(&seen));
+                for building in &seen.buildings {
+                    assert_eq!(building.kind, BuildingKind::Roof);
+                    let area = building.shape.area * gsd_m * gsd_m;
+                    assert!((area / 1875.0 - 1.0).abs() < 0.08, "{gsd_m} m: {area}");
+                    assert!((building.shape.rect.elongation() - 3.0).abs() < 0.25, "{:?}", building.shape.rect);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn frames_are_told_from_roofs() {
+        let concrete = [0.240, 0.262, 0.278, 0.302];
+        let seen = Ground { gsd_m: 0.3, boxes: four_halls(concrete), frames: true }.seen();
+        assert_eq!(seen.buildings.len(), 4, "{}", told(&seen));
+        assert!(seen.buildings.iter().all(|building| building.kind == BuildingKind::Frame), "{}", told(&seen));
+    }
+
+    #[test]
+    fn many_small_houses_are_many_small_buildings() {
+        let red = [0.078, 0.094, 0.190, 0.260];
+        let boxes = (0..6)
+            .flat_map(|row| (0..10).map(move |col| (40.0 + 22.0 * f64::from(row), 38.0 + 20.0 * f64::from(col), 8.0, 11.0, red)))
+            .collect();
+        let seen = Ground { gsd_m: 0.5, boxes, frames: false }.seen();
+        assert!((54..=60).contains(&seen.buildings.len()), "{}", seen.buildings.len());
+        assert!(seen.buildings.iter().all(|building| building.shape.area * 0.25 < 130.0), "{}", told(&seen));
+    }
+
+    #[test]
+    fn bare_ground_holds_no_building_and_coarse_pixels_cannot_say() {
+        assert_eq!(Ground { gsd_m: 0.5, boxes: vec![], frames: false }.seen().buildings.len(), 0);
+        let coarse = Ground { gsd_m: 3.0, boxes: four_halls(BLUE), frames: false }.seen();
+        assert!(!coarse.resolved && coarse.buildings.is_empty());
+    }
+
+    #[test]
+    fn a_large_site_is_viewed_coarser_and_a_small_one_at_the_scenes_own_resolution() {
+        let grid = Grid { crs: String::new(), resolution_m: 1.0 };
+        assert_eq!(window_gsd_m(&grid, PixelRect::new(0, 0, 150, 220), 0.3), 0.3);
+        let large = window_gsd_m(&grid, PixelRect::new(0, 0, 2000, 2000), 0.3);
+        assert!((large - 1.02).abs() < 0.01);
+    }
+
+    #[test]
+    fn holes_are_filled_and_bays_are_not() {
+        let rows = ["#### #", "#  # #", "#### #", "     #"];
+        let mask = Mask::from_fn(PixelRect::new(0, 0, 4, 6), |row, col| rows[row as usize].as_bytes()[col as usize] == b'#');
+        assert_eq!(fill_holes(&mask).count(), mask.count() + 2);
+    }
+}
