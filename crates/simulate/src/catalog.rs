@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::sensor::{Anchor, Dtype, SceneSpec};
 use crate::county::round;
 use crate::geometry::Point;
+use crate::sensor::{Anchor, Dtype, SceneSpec};
 
 /// Digital numbers per unit of reflectance that a 16-bit scene declares: its nominal calibration, not its true one.
 pub const NOMINAL_GAIN: f64 = 2000.0;
@@ -167,7 +167,9 @@ pub fn item(
 pub fn catalog(id: &str, items: &[&str]) -> Value {
     let mut links = vec![json!({"rel": "root", "href": "./catalog.json", "type": "application/json"})];
     links.extend(
-        items.iter().map(|item| json!({"rel": "item", "href": format!("./{item}/{item}.json"), "type": "application/geo+json"})),
+        items.iter().map(
+            |item| json!({"rel": "item", "href": format!("./{item}/{item}.json"), "type": "application/geo+json"}),
+        ),
     );
     json!({
         "type": "Catalog",

@@ -37,8 +37,20 @@ pub struct CountyFile {
 }
 
 const ID_PROPERTIES: [&str; 14] = [
-    "pcode", "ocha_pcode", "county_id", "GEOID", "geoid", "fips", "FIPS", "ADM2_PCODE", "adm2_pcode", "code", "id",
-    "ID", "osm_id", "shapeID",
+    "pcode",
+    "ocha_pcode",
+    "county_id",
+    "GEOID",
+    "geoid",
+    "fips",
+    "FIPS",
+    "ADM2_PCODE",
+    "adm2_pcode",
+    "code",
+    "id",
+    "ID",
+    "osm_id",
+    "shapeID",
 ];
 const NAME_PROPERTIES: [&str; 9] =
     ["name_en", "name", "NAME", "county_name", "ADM2_EN", "adm2_en", "adm2_name", "shapeName", "name_ko"];
@@ -53,37 +65,47 @@ fn text(value: Option<&Value>) -> Option<String> {
 }
 
 impl CountyFile {
-    /// Reads a GeoJSON file of counties; properties that are not named are looked for.
+    /// Reads a GeoJSON file of counties; properties that are not named are looked for: the id where the counties that
+    /// are asked for are found by it, otherwise where every feature has it.
     ///
     /// # Errors
     /// Where the file cannot be read, is no GeoJSON, or has no property that could be an id.
-    pub fn read(path: &Path, id: Option<&str>, name: Option<&str>) -> Result<Self, SimulateError> {
+    pub fn read(path: &Path, id: Option<&str>, name: Option<&str>, asked: &[String]) -> Result<Self, SimulateError> {
         let bytes = std::fs::read(path).map_err(|error| SimulateError::file(path, error))?;
         let refuse = |cause: String, mend: &str| SimulateError::Counties {
             path: path.display().to_string(),
             cause,
             mend: mend.to_owned(),
         };
-        let document: Value =
-            serde_json::from_slice(&bytes).map_err(|error| refuse(format!("is not JSON ({error})"), "give a GeoJSON file"))?;
+        let document: Value = serde_json::from_slice(&bytes)
+            .map_err(|error| refuse(format!("is not JSON ({error})"), "give a GeoJSON file"))?;
         let features = document
             .get("features")
             .and_then(Value::as_array)
             .filter(|features| !features.is_empty())
             .ok_or_else(|| refuse("has no features".into(), "give a GeoJSON FeatureCollection of counties"))?;
-        let has = |property: &str| {
-            features.iter().all(|feature| text(feature.get("properties").and_then(|p| p.get(property))).is_some())
+        let value = |feature: &Value, property: &str| text(feature.get("properties").and_then(|p| p.get(property)));
+        let share = |property: &str| {
+            features.iter().filter(|feature| value(feature, property).is_some()).count() as f64 / features.len() as f64
         };
-        let find = |wanted: Option<&str>, known: &[&str]| match wanted {
+        let find = |wanted: Option<&str>, known: &[&str], least: f64| match wanted {
             Some(wanted) => Some(wanted.to_owned()),
-            None => known.iter().find(|property| has(property)).map(|property| (*property).to_owned()),
+            None => known.iter().find(|property| share(property) >= least).map(|property| (*property).to_owned()),
         };
-        let id_property = find(id, &ID_PROPERTIES)
-            .ok_or_else(|| refuse("no property of the features looks like an id".into(), "name it with --id"))?;
-        if !has(&id_property) {
-            return Err(refuse(format!("not every feature has the property `{id_property}`"), "name another with --id"));
+        let by_what_is_asked = || {
+            let first = asked.first()?;
+            let fits = |property: &&&str| features.iter().any(|f| value(f, property).as_ref() == Some(first));
+            ID_PROPERTIES.iter().find(fits).map(|property| (*property).to_owned())
+        };
+        let id_property =
+            id.map(str::to_owned)
+                .or_else(by_what_is_asked)
+                .or_else(|| find(None, &ID_PROPERTIES, 1.0))
+                .ok_or_else(|| refuse("no property of the features looks like an id".into(), "name it with --id"))?;
+        if share(&id_property) == 0.0 {
+            return Err(refuse(format!("no feature has the property `{id_property}`"), "name another with --id"));
         }
-        let name_property = find(name, &NAME_PROPERTIES);
+        let name_property = find(name, &NAME_PROPERTIES, 0.9);
         let mut counties = Vec::new();
         for feature in features {
             let property = |name: &str| text(feature.get("properties").and_then(|p| p.get(name)));
@@ -94,7 +116,7 @@ impl CountyFile {
                 counties.push(FileCounty { id, name, border, feature: feature.clone() });
             }
         }
-        let parent_property = find(None, &PARENT_PROPERTIES);
+        let parent_property = find(None, &PARENT_PROPERTIES, 0.9);
         Ok(Self { id_property, name_property, parent_property, counties })
     }
 
@@ -115,7 +137,10 @@ impl CountyFile {
         let touches = |other: &FileCounty| {
             other.border.bounding_rect().is_some_and(|rect| rect.intersects(&near))
                 && chosen.border.iter().any(|a| {
-                    other.border.iter().any(|b| a.intersects(b) || Euclidean.distance(a.exterior(), b.exterior()) < NEAR_DEG)
+                    other
+                        .border
+                        .iter()
+                        .any(|b| a.intersects(b) || Euclidean.distance(a.exterior(), b.exterior()) < NEAR_DEG)
                 })
         };
         self.counties.iter().filter(|other| other.id == id || touches(other)).collect()
@@ -125,9 +150,11 @@ impl CountyFile {
 /// The polygons of a GeoJSON geometry; rings of fewer than four points are left out.
 fn multi_polygon(geometry: &Value) -> MultiPolygon<f64> {
     let ring = |ring: &Value| -> LineString<f64> {
-        let coords = ring.as_array().into_iter().flatten().filter_map(|position| {
-            Some(Coord { x: position.get(0)?.as_f64()?, y: position.get(1)?.as_f64()? })
-        });
+        let coords = ring
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|position| Some(Coord { x: position.get(0)?.as_f64()?, y: position.get(1)?.as_f64()? }));
         LineString(coords.collect())
     };
     let polygon = |polygon: &Value| -> Option<Polygon<f64>> {
@@ -137,7 +164,9 @@ fn multi_polygon(geometry: &Value) -> MultiPolygon<f64> {
     let coordinates = geometry.get("coordinates").unwrap_or(&Value::Null);
     match geometry.get("type").and_then(Value::as_str) {
         Some("Polygon") => MultiPolygon(polygon(coordinates).into_iter().collect()),
-        Some("MultiPolygon") => MultiPolygon(coordinates.as_array().into_iter().flatten().filter_map(polygon).collect()),
+        Some("MultiPolygon") => {
+            MultiPolygon(coordinates.as_array().into_iter().flatten().filter_map(polygon).collect())
+        }
         _ => MultiPolygon(Vec::new()),
     }
 }
@@ -152,7 +181,9 @@ pub fn inner_point(border: &MultiPolygon<f64>) -> Option<(f64, f64)> {
         border
             .iter()
             .map(|polygon| {
-                let squeeze = |ring: &LineString<f64>| LineString(ring.0.iter().map(|c| Coord { x: c.x * shrink, y: c.y }).collect());
+                let squeeze = |ring: &LineString<f64>| {
+                    LineString(ring.0.iter().map(|c| Coord { x: c.x * shrink, y: c.y }).collect())
+                };
                 Polygon::new(squeeze(polygon.exterior()), polygon.interiors().iter().map(squeeze).collect())
             })
             .collect(),
@@ -171,7 +202,8 @@ pub fn inner_point(border: &MultiPolygon<f64>) -> Option<(f64, f64)> {
                 if !flat.contains(&p) {
                     continue;
                 }
-                let lines = flat.iter().flat_map(|polygon| std::iter::once(polygon.exterior()).chain(polygon.interiors()));
+                let lines =
+                    flat.iter().flat_map(|polygon| std::iter::once(polygon.exterior()).chain(polygon.interiors()));
                 let distance = lines.map(|line| Euclidean.distance(&p, line)).fold(f64::MAX, f64::min);
                 if best.is_none_or(|(most, _)| distance > most) {
                     best = Some((distance, at));
@@ -223,7 +255,8 @@ pub fn invented(seed: u64) -> Vec<InventedCounty> {
         }
         ring
     };
-    let county = |id, name, name_ko, parts: &[Vec<LocalPoint>]| InventedCounty { id, name, name_ko, border: ring(parts) };
+    let county =
+        |id, name, name_ko, parts: &[Vec<LocalPoint>]| InventedCounty { id, name, name_ko, border: ring(parts) };
     let [s0, s1, s2] = &south;
     let [n0, n1, n2] = &north;
     let [w0, w1] = &west_side;

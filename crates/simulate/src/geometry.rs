@@ -202,11 +202,7 @@ impl Convex {
     #[must_use]
     pub fn depth(&self, p: Point) -> f32 {
         let next = self.0.iter().cycle().skip(1);
-        self.0
-            .iter()
-            .zip(next)
-            .map(|(&a, &b)| p.minus(a).dot(b.minus(a).unit().left()))
-            .fold(f32::MAX, f32::min)
+        self.0.iter().zip(next).map(|(&a, &b)| p.minus(a).dot(b.minus(a).unit().left())).fold(f32::MAX, f32::min)
     }
 
     /// The part where `p · normal ≤ offset`.
@@ -238,9 +234,7 @@ pub fn to_segment(p: Point, a: Point, b: Point) -> (f32, f32) {
 /// Distance to a polyline.
 #[must_use]
 pub fn to_line(p: Point, line: &[Point]) -> f32 {
-    line.windows(2)
-        .filter_map(|ends| Some(to_segment(p, *ends.first()?, *ends.get(1)?).0))
-        .fold(f32::MAX, f32::min)
+    line.windows(2).filter_map(|ends| Some(to_segment(p, *ends.first()?, *ends.get(1)?).0)).fold(f32::MAX, f32::min)
 }
 
 /// A polyline made smooth (Chaikin's corner cutting, twice), with its ends kept.

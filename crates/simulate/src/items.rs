@@ -43,7 +43,11 @@ struct Tiling {
 
 impl Tiling {
     fn of(gsd_m: f64) -> Self {
-        if gsd_m >= 5.0 { Self { step_m: 100_000.0, side_m: 109_800.0 } } else { Self { step_m: 12_500.0, side_m: 13_000.0 } }
+        if gsd_m >= 5.0 {
+            Self { step_m: 100_000.0, side_m: 109_800.0 }
+        } else {
+            Self { step_m: 12_500.0, side_m: 13_000.0 }
+        }
     }
 
     /// The scene's outline in longitude and latitude, counter-clockwise, eight points, closed. Longitudes go on beyond
@@ -51,7 +55,17 @@ impl Tiling {
     fn outline(&self, place: Place) -> Vec<(f64, f64)> {
         let (x, y) = (place.col as f64 * self.step_m, place.row as f64 * self.step_m);
         let side = self.side_m;
-        let ring = [(0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (1.0, 0.5), (1.0, 1.0), (0.5, 1.0), (0.0, 1.0), (0.0, 0.5), (0.0, 0.0)];
+        let ring = [
+            (0.0, 0.0),
+            (0.5, 0.0),
+            (1.0, 0.0),
+            (1.0, 0.5),
+            (1.0, 1.0),
+            (0.5, 1.0),
+            (0.0, 1.0),
+            (0.0, 0.5),
+            (0.0, 0.0),
+        ];
         let central = f64::from(place.zone.number) * 6.0 - 183.0;
         ring.iter()
             .map(|(east, north)| {
@@ -85,8 +99,11 @@ fn cover(polygon: &Polygon<f64>, tiling: &Tiling, places: &mut BTreeSet<Place>) 
         let number = (strip + 30).clamp(0, 59) as u8 + 1;
         let (low, high) = ((strip * 6) as f64, (strip * 6 + 6) as f64);
         for south in [false, true] {
-            let (bottom, top) =
-                if south { (bounds.min().y.max(-80.0), bounds.max().y.min(0.0)) } else { (bounds.min().y.max(0.0), bounds.max().y.min(84.0)) };
+            let (bottom, top) = if south {
+                (bounds.min().y.max(-80.0), bounds.max().y.min(0.0))
+            } else {
+                (bounds.min().y.max(0.0), bounds.max().y.min(84.0))
+            };
             if bottom > top || (south && bottom == top) {
                 continue;
             }
@@ -110,7 +127,8 @@ fn cover(polygon: &Polygon<f64>, tiling: &Tiling, places: &mut BTreeSet<Place>) 
                         continue;
                     }
                     let outline = tiling.outline(place);
-                    let scene = Polygon::new(LineString(outline.iter().map(|&(x, y)| Coord { x, y }).collect()), Vec::new());
+                    let scene =
+                        Polygon::new(LineString(outline.iter().map(|&(x, y)| Coord { x, y }).collect()), Vec::new());
                     // Of the scenes that reach over the zone's edge only those that meet it are delivered in it.
                     let zone_box = Rect::new(Coord { x: low, y: -90.0 }, Coord { x: high, y: 90.0 });
                     if scene.intersects(&zone_box) && scene.intersects(polygon) {
@@ -124,12 +142,17 @@ fn cover(polygon: &Polygon<f64>, tiling: &Tiling, places: &mut BTreeSet<Place>) 
 
 fn item(place: Place, tiling: &Tiling, which: &str, gsd_m: f64, seed: u64) -> Value {
     let before = which == "a";
-    let luck = hash2(place.row as i32, place.col as i32, seed as u32 ^ u32::from(place.zone.epsg()) ^ if before { 0xa } else { 0xb });
+    let luck = hash2(
+        place.row as i32,
+        place.col as i32,
+        seed as u32 ^ u32::from(place.zone.epsg()) ^ if before { 0xa } else { 0xb },
+    );
     let day = |low: u32, count: u32| low + luck % count;
     let (month, day) = if before { (day(7, 5), 1 + mix(luck) % 28) } else { (day(5, 2), 1 + mix(luck) % 28) };
     let date = format!("{}-{month:02}-{day:02}", if before { 2023 } else { 2024 });
     let outline = tiling.outline(place);
-    let positions = |ring: &[(f64, f64)]| ring.iter().map(|&(lon, lat)| json!([round(lon), round(lat)])).collect::<Vec<_>>();
+    let positions =
+        |ring: &[(f64, f64)]| ring.iter().map(|&(lon, lat)| json!([round(lon), round(lat)])).collect::<Vec<_>>();
     let (geometry, bbox) = over_the_antimeridian(&outline).map_or_else(
         || {
             let [w, s, e, n] = crate::catalog::bbox(&outline);
@@ -147,7 +170,13 @@ fn item(place: Place, tiling: &Tiling, which: &str, gsd_m: f64, seed: u64) -> Va
     let side_px = (tiling.side_m / gsd_m).round() as u64;
     let (x0, y0) = (place.col as f64 * tiling.step_m, place.row as f64 * tiling.step_m + tiling.side_m);
     let hemisphere = if place.zone.south { "s" } else { "n" };
-    let id = format!("groundsim-{which}_{}_{:02}{hemisphere}_r{:05}_c{:04}", date.replace('-', ""), place.zone.number, place.row, place.col);
+    let id = format!(
+        "groundsim-{which}_{}_{:02}{hemisphere}_r{:05}_c{:04}",
+        date.replace('-', ""),
+        place.zone.number,
+        place.row,
+        place.col
+    );
     let names = if before { ["blue", "green", "red", "nir"] } else { ["nir", "red", "green", "blue"] };
     let bands: Vec<Value> = names
         .iter()
@@ -194,7 +223,13 @@ type Ring = Vec<(f64, f64)>;
 /// The two parts of a ring that goes over ±180°, the western one (near 180°) first.
 fn over_the_antimeridian(ring: &[(f64, f64)]) -> Option<(Ring, Ring)> {
     let (west, east) = ring.iter().fold((f64::MAX, f64::MIN), |(w, e), &(lon, _)| (w.min(lon), e.max(lon)));
-    let edge = if east > 180.0 { 180.0 } else if west < -180.0 { -180.0 } else { return None };
+    let edge = if east > 180.0 {
+        180.0
+    } else if west < -180.0 {
+        -180.0
+    } else {
+        return None;
+    };
     let part = |keep: &dyn Fn(f64) -> bool, shift: f64| {
         let mut kept: Ring = Vec::new();
         for (&a, &b) in ring.iter().zip(ring.iter().skip(1)) {

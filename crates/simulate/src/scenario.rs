@@ -56,10 +56,15 @@ pub fn before_sensor(choice: SensorChoice, seed: u64) -> Sensor {
     let gsd_m = choice.gsd_m.unwrap_or(1.0);
     let dtype = choice.dtype.unwrap_or(Dtype::Uint16);
     let bands = match dtype {
-        Dtype::Uint16 => {
-            bands(&["blue", "green", "red", "nir"], [1850.0, 1900.0, 1950.0, 1800.0], [86.0, 58.0, 38.0, 16.0], &mut dice)
+        Dtype::Uint16 => bands(
+            &["blue", "green", "red", "nir"],
+            [1850.0, 1900.0, 1950.0, 1800.0],
+            [86.0, 58.0, 38.0, 16.0],
+            &mut dice,
+        ),
+        Dtype::Uint8 => {
+            bands(&["red", "green", "blue"], [640.0, 620.0, 600.0, 0.0], [26.0, 17.0, 12.0, 0.0], &mut dice)
         }
-        Dtype::Uint8 => bands(&["red", "green", "blue"], [640.0, 620.0, 600.0, 0.0], [26.0, 17.0, 12.0, 0.0], &mut dice),
     };
     Sensor {
         platform: "groundsim-a",
@@ -104,14 +109,15 @@ fn time(text: &str) -> DateTime<Utc> {
 /// A scene over a box of the world, its corner on a whole number of pixels of its zone's grid.
 fn over(anchor: &Anchor, zone: Zone, bounds: Bounds, scene: SceneSpec) -> SceneSpec {
     let gsd = scene.sensor.gsd_m;
-    let corners = [bounds.min, bounds.max, point(bounds.min.x, bounds.max.y), point(bounds.max.x, bounds.min.y)].map(|p| {
-        if zone == anchor.zone {
-            (anchor.easting + f64::from(p.x), anchor.northing + f64::from(p.y))
-        } else {
-            let (lon, lat) = anchor.lon_lat(p);
-            zone.forward(lon, lat)
-        }
-    });
+    let corners =
+        [bounds.min, bounds.max, point(bounds.min.x, bounds.max.y), point(bounds.max.x, bounds.min.y)].map(|p| {
+            if zone == anchor.zone {
+                (anchor.easting + f64::from(p.x), anchor.northing + f64::from(p.y))
+            } else {
+                let (lon, lat) = anchor.lon_lat(p);
+                zone.forward(lon, lat)
+            }
+        });
     let west = corners.iter().map(|c| c.0).fold(f64::MAX, f64::min);
     let east = corners.iter().map(|c| c.0).fold(f64::MIN, f64::max);
     let south = corners.iter().map(|c| c.1).fold(f64::MAX, f64::min);
@@ -175,7 +181,12 @@ pub fn province(seed: u64, before: SensorChoice, after: SensorChoice, clouds: bo
         sun: (136.0, 66.0),
         view: (104.0, 14.0),
         valid: swath(-30.0, 2080.0, -70.0, 2010.0),
-        clouds: clouds.then_some(Clouds { centre: point(1290.0, 1990.0), radius_m: 330.0, height_m: 900.0, seed: Dice::new(seed, 7).bits() }),
+        clouds: clouds.then_some(Clouds {
+            centre: point(1290.0, 1990.0),
+            radius_m: 330.0,
+            height_m: 900.0,
+            seed: Dice::new(seed, 7).bits(),
+        }),
         ..early.clone()
     };
     let late_centre = SceneSpec {
@@ -219,7 +230,8 @@ pub fn county(seed: u64, site: &CountySite, before: SensorChoice, after: SensorC
     let half = f64::from(site.plan.half_m);
     let anchor = Anchor { zone, easting: easting - half, northing: northing - half };
     let compact = |day: &str| day.replace('-', "");
-    let safe: String = site.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let safe: String =
+        site.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
     let early = SceneSpec {
         id: format!("groundsim-a_{}_{safe}", compact(site.days.0)),
         acquired: time(&format!("{}T02:21:09Z", site.days.0)),
@@ -255,7 +267,9 @@ pub fn fields(seed: u64, side_m: f32) -> World {
     World {
         seed: Dice::new(seed, 1).bits(),
         bounds,
-        parcels: Parcels::new(bounds.grown(300.0), Point::of_bearing(75.0), seed, &|p| fractal(p.x / 300.0, p.y / 300.0, 5, 2) - 0.2),
+        parcels: Parcels::new(bounds.grown(300.0), Point::of_bearing(75.0), seed, &|p| {
+            fractal(p.x / 300.0, p.y / 300.0, 5, 2) - 0.2
+        }),
         hills: Vec::new(),
         patches: Vec::new(),
         ways: Vec::new(),
@@ -329,7 +343,8 @@ pub fn scene_window(scenario: &Scenario, scene: &SceneSpec, grid: &Grid, rect: P
         }
     });
     let state: Vec<PixelState> = state.collect();
-    let planes = (0..count).map(|band| samples.chunks_exact(count).map(|pixel| pixel[band] * scale).collect::<Vec<f32>>());
+    let planes =
+        (0..count).map(|band| samples.chunks_exact(count).map(|pixel| pixel[band] * scale).collect::<Vec<f32>>());
     SceneWindow {
         bands: on_grid.sensor.bands.iter().map(|band| BandName::new(band.name)).collect(),
         planes: planes.filter_map(|data| Plane::from_vec(rect, data)).collect(),

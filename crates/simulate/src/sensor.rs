@@ -191,8 +191,7 @@ impl<'a> Camera<'a> {
     fn shown(&self, col: f64, row: f64) -> (f64, f64) {
         let (scene, gsd) = (self.scene, self.scene.sensor.gsd_m);
         let (x, y) = self.anchor.local(scene.zone, scene.x0 + col * gsd, scene.y0 - row * gsd);
-        let (dx, dy) =
-            ((col - f64::from(scene.width) / 2.0) * gsd, (f64::from(scene.height) / 2.0 - row) * gsd);
+        let (dx, dy) = ((col - f64::from(scene.width) / 2.0) * gsd, (f64::from(scene.height) / 2.0 - row) * gsd);
         let (east, north) = scene.sensor.misregistration_m;
         let bend = scene.sensor.distortion;
         (x + east + bend * (0.6 * dx - 0.8 * dy), y + north + bend * (0.8 * dx + 0.6 * dy))

@@ -146,7 +146,10 @@ fn refused(what: String, mend: &str) -> ImageryError {
 impl CogSpec {
     fn check<T: CogSample>(&self) -> Result<(), ImageryError> {
         if self.width == 0 || self.height == 0 || self.width > 1 << 24 || self.height > 1 << 24 {
-            return Err(refused(format!("a raster of {} x {}", self.width, self.height), "give 1 to 16777216 pixels a side"));
+            return Err(refused(
+                format!("a raster of {} x {}", self.width, self.height),
+                "give 1 to 16777216 pixels a side",
+            ));
         }
         if self.band_names.is_empty() || self.band_names.len() > 1024 {
             return Err(refused(format!("a raster of {} bands", self.band_names.len()), "give 1 to 1024 bands"));
@@ -185,7 +188,12 @@ pub fn write_cog<T: CogSample>(spec: &CogSpec, bands: &[&[T]]) -> Result<Vec<u8>
     let pixels = spec.width as usize * spec.height as usize;
     if bands.len() != spec.band_names.len() || bands.iter().any(|band| band.len() != pixels) {
         return Err(refused(
-            format!("{} bands of {:?} samples for {} names", bands.len(), bands.iter().map(|band| band.len()).collect::<Vec<_>>(), spec.band_names.len()),
+            format!(
+                "{} bands of {:?} samples for {} names",
+                bands.len(),
+                bands.iter().map(|band| band.len()).collect::<Vec<_>>(),
+                spec.band_names.len()
+            ),
             "give one band of width × height samples per name",
         ));
     }
@@ -232,8 +240,11 @@ pub fn write_cog_blocks<T: CogSample>(
             samples
         });
     }
-    let levels: Vec<EncodedLevel> =
-        pyramid.levels.into_iter().map(|level| EncodedLevel { width: level.width, height: level.height, blocks: level.blocks }).collect();
+    let levels: Vec<EncodedLevel> = pyramid
+        .levels
+        .into_iter()
+        .map(|level| EncodedLevel { width: level.width, height: level.height, blocks: level.blocks })
+        .collect();
     assemble::<T>(spec, &levels, out)
         .map_err(|error| ImageryError::Output { href: "new GeoTIFF".into(), cause: error.to_string() })
 }
@@ -310,7 +321,8 @@ impl<'a, T: CogSample> Pyramid<'a, T> {
         next.strip_rows += half_rows;
         let last = next.rows_done + next.strip_rows == next.height;
         if next.strip_rows == spec.block_px || last {
-            let (strip, rows, width) = (std::mem::take(&mut next.strip), std::mem::take(&mut next.strip_rows), next.width);
+            let (strip, rows, width) =
+                (std::mem::take(&mut next.strip), std::mem::take(&mut next.strip_rows), next.width);
             self.push_row(level + 1, rows, &|col| {
                 let col0 = (col * spec.block_px) as usize;
                 let cols = (spec.block_px.min(width - col * spec.block_px)) as usize;
@@ -330,7 +342,9 @@ fn halved<T: CogSample>(spec: &CogSpec, nodata: Option<T>, samples: &[T], cols: 
     let bands = spec.band_names.len();
     let (half_cols, half_rows) = (cols.div_ceil(2), rows.div_ceil(2));
     let mut half = Vec::with_capacity(half_cols * half_rows * bands);
-    let is_nodata = |sample: T| nodata.is_some_and(|nodata| sample == nodata || (sample != sample && nodata != nodata));
+    let is_nodata = |sample: T| {
+        nodata.is_some_and(|nodata| sample == nodata || (sample.value().is_nan() && nodata.value().is_nan()))
+    };
     for row in 0..half_rows {
         for col in 0..half_cols {
             for band in 0..bands {
@@ -359,7 +373,13 @@ fn halved<T: CogSample>(spec: &CogSpec, nodata: Option<T>, samples: &[T], cols: 
 }
 
 /// The compressed bytes of a block, padded to its full size with no data.
-fn encode<T: CogSample>(spec: &CogSpec, nodata: Option<T>, samples: &[T], cols: usize, compressor: &mut Compressor) -> Vec<u8> {
+fn encode<T: CogSample>(
+    spec: &CogSpec,
+    nodata: Option<T>,
+    samples: &[T],
+    cols: usize,
+    compressor: &mut Compressor,
+) -> Vec<u8> {
     let bands = spec.band_names.len();
     let line = spec.block_px as usize * bands;
     let fill = nodata.unwrap_or_default();
@@ -417,10 +437,18 @@ impl Value {
                 bytes.push(0);
                 (2, bytes.len() as u64, bytes)
             }
-            Self::Short(values) => (3, values.len() as u64, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
-            Self::Long(values) => (4, values.len() as u64, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
-            Self::Double(values) => (12, values.len() as u64, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
-            Self::Word(values) if big => (16, values.len() as u64, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+            Self::Short(values) => {
+                (3, values.len() as u64, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            }
+            Self::Long(values) => {
+                (4, values.len() as u64, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            }
+            Self::Double(values) => {
+                (12, values.len() as u64, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            }
+            Self::Word(values) if big => {
+                (16, values.len() as u64, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            }
             Self::Word(values) => {
                 (4, values.len() as u64, values.iter().flat_map(|&value| (value as u32).to_le_bytes()).collect())
             }
@@ -431,7 +459,11 @@ impl Value {
 fn geo_tags(georeference: &(CogCrs, GeoTransform)) -> Vec<(u16, Value)> {
     let (crs, transform) = georeference;
     let mut tags = Vec::new();
-    if transform.x_per_row == 0.0 && transform.y_per_col == 0.0 && transform.y_per_row < 0.0 && transform.x_per_col > 0.0 {
+    if transform.x_per_row == 0.0
+        && transform.y_per_col == 0.0
+        && transform.y_per_row < 0.0
+        && transform.x_per_col > 0.0
+    {
         tags.push((33550, Value::Double(vec![transform.x_per_col, -transform.y_per_row, 0.0])));
         tags.push((33922, Value::Double(vec![0.0, 0.0, 0.0, transform.x0, transform.y0, 0.0])));
     } else {
@@ -687,7 +719,9 @@ def check(path):
     #[test]
     fn rasterio_reads_the_same_pixels_georeference_nodata_and_overviews() {
         let u16s: Vec<Vec<u16>> = (0..4)
-            .map(|band| (0..201 * 155).map(|i| if i % 201 < 90 && i < 9000 { 0 } else { noise(i, band) as u16 }).collect())
+            .map(|band| {
+                (0..201 * 155).map(|i| if i % 201 < 90 && i < 9000 { 0 } else { noise(i, band) as u16 }).collect()
+            })
             .collect();
         if let Some(said) = check_with_rasterio(&spec(201, 155, 4), "u2", &u16s) {
             assert_eq!(said.trim(), "32652 500000.0 0.5 0.0 4600000.0 0.0 -0.5 0.0 (64, 64) band 0 [2, 4]");
@@ -704,10 +738,11 @@ def check(path):
         if let Some(said) = check_with_rasterio(&spec_i16, "i2", &i16s) {
             assert!(said.starts_with("4326 129.5 1e-05 0.0 41.5 0.0 -1e-05 -32768.0"), "{said}");
         }
-        let f32s = vec![
-            (0..99 * 129).map(|i| if i % 7 == 0 { f32::NAN } else { noise(i, 3) as f32 / 1e6 }).collect::<Vec<_>>();
-            3
-        ];
+        let f32s =
+            vec![
+                (0..99 * 129).map(|i| if i % 7 == 0 { f32::NAN } else { noise(i, 3) as f32 / 1e6 }).collect::<Vec<_>>();
+                3
+            ];
         let spec_f32 = CogSpec { nodata: Some(f64::NAN), predictor: false, ..spec(99, 129, 3) };
         if let Some(said) = check_with_rasterio(&spec_f32, "f4", &f32s) {
             assert!(said.contains(" nan "), "{said}");
@@ -728,7 +763,8 @@ def check(path):
 
     #[test]
     fn the_bytes_do_not_depend_on_the_number_of_threads() {
-        let bands: Vec<Vec<u16>> = (0..2).map(|band| (0..500 * 333).map(|i| noise(i, band) as u16 % 999).collect()).collect();
+        let bands: Vec<Vec<u16>> =
+            (0..2).map(|band| (0..500 * 333).map(|i| noise(i, band) as u16 % 999).collect()).collect();
         let slices: Vec<&[u16]> = bands.iter().map(Vec::as_slice).collect();
         let write = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -49,12 +49,7 @@ impl Frame {
         if determinant == 0.0 {
             return (0..0, 0..0);
         }
-        let corners = [
-            bounds.min,
-            bounds.max,
-            point(bounds.min.x, bounds.max.y),
-            point(bounds.max.x, bounds.min.y),
-        ];
+        let corners = [bounds.min, bounds.max, point(bounds.min.x, bounds.max.y), point(bounds.max.x, bounds.min.y)];
         let (mut low, mut high) = (point(f32::MAX, f32::MAX), point(f32::MIN, f32::MIN));
         for corner in corners {
             let d = corner.minus(self.origin);

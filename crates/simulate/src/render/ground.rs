@@ -58,6 +58,16 @@ impl Lattice {
     }
 }
 
+/// What makes one field differ from the next.
+struct Rows {
+    crop: Crop,
+    hash: u32,
+    axis: Point,
+    strip_m: f32,
+    /// Early or late, good or poor; by strip where absent.
+    luck: Option<f32>,
+}
+
 /// Everything that the ground's look depends on.
 pub struct GroundPainter<'a> {
     world: &'a World,
@@ -65,13 +75,17 @@ pub struct GroundPainter<'a> {
     season: Season,
     light: Light,
     lattice: Lattice,
+    /// Where in the tree of fields the piece lies.
+    fields_root: u32,
 }
 
 impl<'a> GroundPainter<'a> {
     /// A painter for a piece of the world.
     #[must_use]
     pub fn new(world: &'a World, epoch: Epoch, season: Season, light: Light, bounds: &Bounds) -> Self {
-        Self { world, epoch, season, light, lattice: Lattice::new(world, &bounds.grown(LATTICE_M)) }
+        // The field pattern is bent by up to 7 m, and looked at within 3 m of its lines.
+        let fields_root = world.parcels.root_of(&bounds.grown(12.0));
+        Self { world, epoch, season, light, lattice: Lattice::new(world, &bounds.grown(LATTICE_M)), fields_root }
     }
 
     /// The land itself.
@@ -92,7 +106,7 @@ impl<'a> GroundPainter<'a> {
             scaled(self.grass(p, moisture), hill_shade)
         } else {
             let bent = point(p.x + bend_x, p.y + bend_y);
-            match self.world.parcels.at(bent) {
+            match self.world.parcels.at(self.fields_root, bent) {
                 Some(here) => scaled(self.parcel(p, bent, &here, moisture), 0.5 + 0.5 * hill_shade),
                 None => self.grass(p, moisture),
             }
@@ -147,17 +161,22 @@ impl<'a> GroundPainter<'a> {
             let tuft = value(p.x / 1.3, p.y / 1.3, self.world.seed ^ 0x7e) - 0.5;
             return scaled(if worn { blend(GRASS, SOIL, 0.75) } else { self.grass(p, moisture) }, 1.0 + 0.2 * tuft);
         }
-        self.field(bent, p, crop, parcel.hash, parcel.axis, parcel.strip_m, moisture)
+        self.field(
+            bent,
+            p,
+            &Rows { crop, hash: parcel.hash, axis: parcel.axis, strip_m: parcel.strip_m, luck: None },
+            moisture,
+        )
     }
 
     /// A field of a crop, with rows along `axis` and strips that differ a little.
-    #[allow(clippy::too_many_arguments, reason = "all of it is what makes one field differ from the next")]
-    fn field(&self, bent: Point, p: Point, crop: Crop, hash: u32, axis: Point, strip_m: f32, moisture: f32) -> Spectrum {
+    fn field(&self, bent: Point, p: Point, rows: &Rows, moisture: f32) -> Spectrum {
+        let Rows { crop, hash, axis, strip_m, luck } = *rows;
         let date = if self.epoch == Epoch::Before { 0x51 } else { 0xa7 };
         let (along, across) = (bent.dot(axis), bent.dot(axis.left()));
         let strip = (across / strip_m).floor();
         let strip_hash = hash2(strip as i32, (hash & 0xffff) as i32, hash ^ date);
-        let luck = (unit(mix(hash ^ date)) + 0.35 * (unit(strip_hash) - 0.5)).clamp(0.0, 1.0);
+        let luck = luck.unwrap_or_else(|| (unit(mix(hash ^ date)) + 0.35 * (unit(strip_hash) - 0.5)).clamp(0.0, 1.0));
         let stand = stand(crop, self.season, luck);
         let in_strip = across - strip * strip_m;
         if crop == Crop::Rice && in_strip.min(strip_m - in_strip) < 0.5 {
@@ -170,7 +189,8 @@ impl<'a> GroundPainter<'a> {
         let streak = value(along / 14.0, across / 1.3, hash ^ 0x57) - 0.5;
         let patch = value(bent.x / 19.0, bent.y / 19.0, hash ^ date) - 0.5;
         let grain = unit(hash2((p.x * 2.5) as i32, (p.y * 2.5) as i32, hash ^ date)) - 0.5;
-        let growth = stand.row_contrast * (1.2 * wave + 0.8 * row_luck) + 0.12 * streak + 0.24 * patch + 0.5 * (moisture - 0.5);
+        let growth =
+            stand.row_contrast * (1.2 * wave + 0.8 * row_luck) + 0.12 * streak + 0.24 * patch + 0.5 * (moisture - 0.5);
         let cover = (stand.cover * (1.0 + 0.4 * growth) + 0.12 * growth).clamp(0.0, 1.0);
         let floor = scaled(stand.floor, 1.0 + 0.22 * patch - 0.5 * (moisture - 0.5) + 0.10 * grain);
         let canopy = scaled(stand.canopy, 1.0 + 0.14 * grain + 0.5 * stand.row_contrast * wave + 0.10 * streak);
@@ -215,18 +235,28 @@ impl<'a> GroundPainter<'a> {
                 Ground::Field(_) if depth < 1.0 => self.grass(p, moisture),
                 Ground::Field(crop) => {
                     let bent = point(p.x + bend_x * 0.3, p.y + bend_y * 0.3);
-                    self.field(bent, p, crop, field_hash, patch.axis, 44.0, moisture)
+                    self.field(
+                        bent,
+                        p,
+                        &Rows { crop, hash: field_hash, axis: patch.axis, strip_m: 44.0, luck: Some(0.45) },
+                        moisture,
+                    )
                 }
                 Ground::Construction => self.construction(p, patch.axis, depth),
                 Ground::Yard => self.yard(p, patch.axis),
                 Ground::Village => self.village(p, patch.axis, moisture),
-                Ground::Gravel => {
-                    scaled(blend(BALLAST, DIRT, 0.45 + 0.5 * (moisture - 0.5)), 0.9 + 0.3 * value(p.x / 1.1, p.y / 1.1, seed ^ 0x6a))
-                }
+                Ground::Gravel => scaled(
+                    blend(BALLAST, DIRT, 0.45 + 0.5 * (moisture - 0.5)),
+                    0.9 + 0.3 * value(p.x / 1.1, p.y / 1.1, seed ^ 0x6a),
+                ),
                 Ground::Excavation => self.excavation(p, patch.axis, depth),
                 Ground::Foundation => self.foundation(p, patch.axis, depth),
                 Ground::Lawn => scaled(blend(GRASS, GREEN, 0.5), 0.9 + 0.25 * value(p.x / 2.0, p.y / 2.0, seed ^ 0x1a)),
-                Ground::Pond => shore(depth, blend(WATER, MUD_WATER, 0.3 * (1.0 - depth / 20.0).clamp(0.0, 1.0)), sample.reflectance),
+                Ground::Pond => shore(
+                    depth,
+                    blend(WATER, MUD_WATER, 0.3 * (1.0 - depth / 20.0).clamp(0.0, 1.0)),
+                    sample.reflectance,
+                ),
                 Ground::Flood => {
                     let mud = value(p.x / 30.0, p.y / 30.0, seed ^ 0xf1);
                     shore(depth, blend(MUD_WATER, WATER, 0.5 * mud), blend(sample.reflectance, WET_SOIL, 0.7))
@@ -250,10 +280,12 @@ impl<'a> GroundPainter<'a> {
         let broad = fractal(p.x / 34.0, p.y / 34.0, seed ^ 0xc1, 4);
         let clod = value(p.x / 0.8, p.y / 0.8, seed ^ 0xc2) - 0.5;
         let damp = ((broad - 0.56) * 5.0).clamp(0.0, 1.0);
-        let mut look = scaled(blend(SUBSOIL, blend(SOIL, WET_SOIL, 0.4), damp), 0.92 + 0.24 * clod + 0.35 * (broad - 0.5));
+        let mut look =
+            scaled(blend(SUBSOIL, blend(SOIL, WET_SOIL, 0.4), damp), 0.92 + 0.24 * clod + 0.35 * (broad - 0.5));
         // Wheel tracks run along, across and around: bands of noise that is long one way and short the other.
         for (long, short, salt) in [(u, v, 0xd1), (v, u, 0xd2), (u + 0.6 * v, v - 0.6 * u, 0xd3)] {
-            let rut = value(long / 60.0, short / 1.1 + 2.5 * value(long / 45.0, short / 40.0, seed ^ salt), seed ^ salt ^ 9);
+            let rut =
+                value(long / 60.0, short / 1.1 + 2.5 * value(long / 45.0, short / 40.0, seed ^ salt), seed ^ salt ^ 9);
             let busy = value(long / 80.0, short / 16.0, seed ^ salt ^ 3);
             if busy > 0.62 {
                 look = scaled(look, 1.0 + (rut - 0.5) * 0.42 * ((busy - 0.62) * 6.0).min(1.0));
@@ -281,7 +313,8 @@ impl<'a> GroundPainter<'a> {
         let seed = self.world.seed;
         let (u, v) = (p.dot(axis), p.dot(axis.left()));
         let garden = hash2((u / 7.5).floor() as i32, (v / 9.0).floor() as i32, seed ^ 0x6a5);
-        let trodden = scaled(blend(DIRT, SOIL, moisture), 0.9 + 0.25 * (value(p.x / 1.5, p.y / 1.5, seed ^ 0x7d) - 0.5));
+        let trodden =
+            scaled(blend(DIRT, SOIL, moisture), 0.9 + 0.25 * (value(p.x / 1.5, p.y / 1.5, seed ^ 0x7d) - 0.5));
         if unit(garden) < 0.52 {
             let rows = v / 1.4;
             let bed = 1.0 - 4.0 * (rows - rows.floor() - 0.5).abs();
@@ -347,7 +380,8 @@ impl<'a> GroundPainter<'a> {
                     }
                     // Only the look: a way over a lot does not take the ground from the lot.
                     for surface in [true, false] {
-                        if let Some(look) = self.way_look(way, distance, start + along, p, surface, sample.reflectance) {
+                        if let Some(look) = self.way_look(way, distance, start + along, p, surface, sample.reflectance)
+                        {
                             sample.reflectance = look;
                             break;
                         }
@@ -358,12 +392,22 @@ impl<'a> GroundPainter<'a> {
         }
     }
 
-    fn way_look(&self, way: &Way, distance: f32, along: f32, p: Point, surface: bool, below: Spectrum) -> Option<Spectrum> {
+    fn way_look(
+        &self,
+        way: &Way,
+        distance: f32,
+        along: f32,
+        p: Point,
+        surface: bool,
+        below: Spectrum,
+    ) -> Option<Spectrum> {
         let seed = self.world.seed;
         let half = way.half_width;
         let grain = value(p.x / 0.9, p.y / 0.9, seed ^ 0x3a) - 0.5;
         match (way.kind, surface) {
-            (WayKind::Road, false) => (distance < half + 1.6).then(|| blend(below, scaled(DIRT, 0.95 + 0.3 * grain), 0.8)),
+            (WayKind::Road, false) => {
+                (distance < half + 1.6).then(|| blend(below, scaled(DIRT, 0.95 + 0.3 * grain), 0.8))
+            }
             (WayKind::Road, true) => (distance < half).then(|| {
                 let worn = value(along / 30.0, distance * 0.8, seed ^ 0x3b) - 0.5;
                 scaled(blend(ASPHALT, CONCRETE, 0.16 + 0.25 * worn), 0.95 + 0.14 * grain)
@@ -371,9 +415,8 @@ impl<'a> GroundPainter<'a> {
             (WayKind::Track, false) => (distance < half + 0.8 * value(p.x / 4.0, p.y / 4.0, seed ^ 0x3c))
                 .then(|| blend(below, scaled(blend(DIRT, GRASS, 0.25), 0.9 + 0.3 * grain), 0.8)),
             (WayKind::Track, true) => ((distance - half * 0.5).abs() < 0.45).then(|| scaled(DIRT, 1.08 + 0.25 * grain)),
-            (WayKind::Rail, false) => (distance < half + 2.0).then(|| {
-                blend(below, scaled(BALLAST, 0.9 + 0.35 * grain), if distance < half { 1.0 } else { 0.55 })
-            }),
+            (WayKind::Rail, false) => (distance < half + 2.0)
+                .then(|| blend(below, scaled(BALLAST, 0.9 + 0.35 * grain), if distance < half { 1.0 } else { 0.55 })),
             (WayKind::Rail, true) => {
                 if (distance - 0.72).abs() < 0.22 {
                     Some(scaled(STEEL, 0.85))
@@ -384,15 +427,18 @@ impl<'a> GroundPainter<'a> {
             }
             (WayKind::River, false) => {
                 let edge = half + 5.5 * value(p.x / 18.0, p.y / 18.0, seed ^ 0x3d);
-                (distance < edge + 1.5).then(|| blend(below, scaled(SAND, 0.85 + 0.3 * grain), ((edge + 1.5 - distance) / 2.0).clamp(0.0, 0.9)))
+                (distance < edge + 1.5).then(|| {
+                    blend(below, scaled(SAND, 0.85 + 0.3 * grain), ((edge + 1.5 - distance) / 2.0).clamp(0.0, 0.9))
+                })
             }
             (WayKind::River, true) => {
                 let bar = fractal(p.x / 38.0, p.y / 38.0, seed ^ 0x3e, 4);
                 let edge = half * (0.72 + 0.45 * bar);
-                (distance < edge && bar < 0.66)
-                    .then(|| shore(edge - distance, blend(WATER, MUD_WATER, 0.45), below))
+                (distance < edge && bar < 0.66).then(|| shore(edge - distance, blend(WATER, MUD_WATER, 0.45), below))
             }
-            (WayKind::Ditch, false) => (distance < half + 1.5).then(|| scaled(blend(GRASS, GREEN, 0.35), 0.85 + 0.4 * grain)),
+            (WayKind::Ditch, false) => {
+                (distance < half + 1.5).then(|| scaled(blend(GRASS, GREEN, 0.35), 0.85 + 0.4 * grain))
+            }
             (WayKind::Ditch, true) => (distance < half * 0.7).then(|| scaled(MUD_WATER, 0.9)),
         }
     }

@@ -89,7 +89,10 @@ impl<'a> Renderer<'a> {
             ground.way(&mut canvas, way);
         }
         let solids = || {
-            self.solids.iter().filter(|(bounds, _)| bounds.touches(&view)).filter_map(|(_, i)| self.world.solids.get(*i))
+            self.solids
+                .iter()
+                .filter(|(bounds, _)| bounds.touches(&view))
+                .filter_map(|(_, i)| self.world.solids.get(*i))
         };
         let trees = || {
             self.trees.iter().filter(|(bounds, _)| bounds.touches(&view)).filter_map(|(_, i)| self.world.trees.get(*i))

@@ -34,7 +34,11 @@ pub fn solid_shadow(canvas: &mut Canvas, solid: &Solid, light: &Light) {
                 }
                 Top::Film => 0.55,
                 Top::Heap => {
-                    if first > 0.0 { 0.5 } else { 1.0 }
+                    if first > 0.0 {
+                        0.5
+                    } else {
+                        1.0
+                    }
                 }
                 _ => 0.0,
             };
@@ -164,7 +168,9 @@ fn roof(solid: &Solid, q: Point, hash: u32, light: &Light) -> Option<Spectrum> {
         }
         Top::Metal => {
             let rib = (q.x / 1.1 - (q.x / 1.1).floor() - 0.5).abs() - 0.25;
-            let skylight = (q.x / 12.0 - (q.x / 12.0).floor() - 0.5).abs() < 0.04 && q.y.abs() > rect.half_width * 0.25 && q.y.abs() < rect.half_width * 0.8;
+            let skylight = (q.x / 12.0 - (q.x / 12.0).floor() - 0.5).abs() < 0.04
+                && q.y.abs() > rect.half_width * 0.25
+                && q.y.abs() < rect.half_width * 0.8;
             let sheet = unit(hash2((q.x / 6.0).floor() as i32, side as i32, hash)) - 0.5;
             if skylight {
                 return Some(scaled(WHITE_ROOF, 0.95));
@@ -172,7 +178,16 @@ fn roof(solid: &Solid, q: Point, hash: u32, light: &Light) -> Option<Spectrum> {
             let ridge = q.y.abs() < 0.5;
             let eave = rect.half_width - q.y.abs() < 0.4 || rect.half_length - q.x.abs() < 0.4;
             let shade = 1.0 + 0.20 * facing + 0.10 * rib + 0.05 * sheet + 0.08 * weather;
-            Some(scaled(solid.colour, if ridge { 1.15 * shade } else if eave { 0.85 * shade } else { shade }))
+            Some(scaled(
+                solid.colour,
+                if ridge {
+                    1.15 * shade
+                } else if eave {
+                    0.85 * shade
+                } else {
+                    shade
+                },
+            ))
         }
         Top::Flat => {
             let edge = (rect.half_length - q.x.abs()).min(rect.half_width - q.y.abs());
@@ -213,7 +228,17 @@ fn roof(solid: &Solid, q: Point, hash: u32, light: &Light) -> Option<Spectrum> {
             let hoop = (q.x / 2.0 - (q.x / 2.0).floor()) < 0.22;
             let gloss = (bulge - 0.45 * across.dot(light.to_sun).signum()).abs() < 0.16;
             let dust = 0.2 * weather;
-            Some(scaled(solid.colour, (lit + dust) * if hoop { 0.88 } else if gloss { 1.16 } else { 1.0 }))
+            Some(scaled(
+                solid.colour,
+                (lit + dust)
+                    * if hoop {
+                        0.88
+                    } else if gloss {
+                        1.16
+                    } else {
+                        1.0
+                    },
+            ))
         }
         Top::Plain | Top::Heap => {
             let edge = (rect.half_length - q.x.abs()).min(rect.half_width - q.y.abs()) < 0.25;

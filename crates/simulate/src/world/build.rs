@@ -30,7 +30,14 @@ impl World {
         self.patches.push(Patch { outline, ground, present, axis, site });
     }
 
-    fn add_site(&mut self, name: &str, class: SiteClass, phase: Option<Phase>, present: Present, outline: &Outline) -> u16 {
+    fn add_site(
+        &mut self,
+        name: &str,
+        class: SiteClass,
+        phase: Option<Phase>,
+        present: Present,
+        outline: &Outline,
+    ) -> u16 {
         self.sites.push(Site { name: name.to_owned(), class, phase, present, outline: outline.clone() });
         (self.sites.len() - 1) as u16
     }
@@ -49,7 +56,13 @@ impl World {
                 for step in 0..=8 {
                     let p = a.plus(b.minus(a).times(step as f32 / 8.0));
                     let distance = p.minus(from).length();
-                    let free = || (1..=20).all(|i| self.clear_of_sites(from.plus(p.minus(from).times(i as f32 / 20.0)), 8.0));
+                    // Not through other lots, and not through the river.
+                    let free = || {
+                        (1..=24).all(|i| {
+                            let at = from.plus(p.minus(from).times(i as f32 / 24.0));
+                            self.clear_of_sites(at, 8.0) && self.distance_to(WayKind::River, at) > 24.0
+                        })
+                    };
                     if best.is_none_or(|(least, _)| distance < least) && free() {
                         best = Some((distance, p));
                     }
@@ -120,9 +133,7 @@ impl World {
         };
         let place = |dice: &mut Dice, by: f32| {
             (0..40)
-                .map(|_| {
-                    lot.at(dice.between(-1.0, 1.0) * lot.half_length, dice.between(-1.0, 1.0) * lot.half_width)
-                })
+                .map(|_| lot.at(dice.between(-1.0, 1.0) * lot.half_length, dice.between(-1.0, 1.0) * lot.half_width))
                 .find(|&p| free(p, by))
         };
         let (stacks, vehicles, cranes, heaps) = match (present, phase) {
@@ -162,7 +173,15 @@ impl World {
             let Some(at) = place(dice, 7.0) else { continue };
             let side = dice.between(7.0, 13.0);
             let rect = Rect::new(at, lot.axis, side * dice.between(1.0, 1.5), side);
-            solids.push(solid(rect, 0.0, side * 0.3, Top::Heap, scaled(SUBSOIL, dice.between(0.75, 1.0)), present, None));
+            solids.push(solid(
+                rect,
+                0.0,
+                side * 0.3,
+                Top::Heap,
+                scaled(SUBSOIL, dice.between(0.75, 1.0)),
+                present,
+                None,
+            ));
         }
         if present == Present::Always || phase != Phase::GroundWorks {
             solids.extend(wall(&lot, present));
@@ -180,7 +199,15 @@ impl World {
             }
             Phase::Frames => {
                 self.add_patch(polygon(&hall.grown(1.5)), Ground::Foundation, present, hall.axis, None);
-                self.solids.push(solid(hall, 0.0, height, Top::Frame, blend(CONCRETE, STEEL, 0.25), present, Some(site)));
+                self.solids.push(solid(
+                    hall,
+                    0.0,
+                    height,
+                    Top::Frame,
+                    blend(CONCRETE, STEEL, 0.25),
+                    present,
+                    Some(site),
+                ));
             }
             Phase::Roofed => {
                 let colour = dice.pick(&[BLUE_ROOF, BLUE_ROOF, GREY_ROOF, WHITE_ROOF], BLUE_ROOF);
@@ -224,11 +251,20 @@ impl World {
                 self.solids.push(solid(house, 0.0, dice.between(3.8, 4.8), Top::Gable, colour, present, Some(site)));
                 if dice.chance(if present == Present::Always { 0.8 } else { 0.15 }) {
                     let shed = Rect::new(at.plus(axis.left().times(dice.between(6.5, 8.5))), axis, 4.0, 2.6);
-                    self.solids.push(solid(shed, 0.0, 2.2, Top::Plain, scaled(FELT, dice.between(0.6, 1.2)), present, None));
+                    self.solids.push(solid(
+                        shed,
+                        0.0,
+                        2.2,
+                        Top::Plain,
+                        scaled(FELT, dice.between(0.6, 1.2)),
+                        present,
+                        None,
+                    ));
                 }
                 for _ in 0..2 {
                     if dice.chance(if present == Present::Always { 0.5 } else { 0.1 }) {
-                        let off = axis.times(dice.between(-8.0, 8.0)).plus(axis.left().times(dice.between(-11.0, -5.0)));
+                        let off =
+                            axis.times(dice.between(-8.0, 8.0)).plus(axis.left().times(dice.between(-11.0, -5.0)));
                         self.trees.push(Tree {
                             at: at.plus(off),
                             radius_m: dice.between(1.4, 2.8),
@@ -256,7 +292,13 @@ impl World {
         let site = self.add_site(name, SiteClass::Residential, None, Present::Always, &outline);
         self.add_patch(outline, Ground::Village, Present::Always, axis, Some(site));
         self.add_patch(polygon(&Rect::new(centre, axis, 76.0, 56.0)), Ground::Yard, Present::Always, axis, None);
-        self.add_patch(polygon(&Rect::new(block.at(0.0, 44.0), axis, 76.0, 26.0)), Ground::Lawn, Present::Always, axis, None);
+        self.add_patch(
+            polygon(&Rect::new(block.at(0.0, 44.0), axis, 76.0, 26.0)),
+            Ground::Lawn,
+            Present::Always,
+            axis,
+            None,
+        );
         for (across, half_width) in [(-30.0, 3.4), (62.0, 3.0), (-95.0, 2.6)] {
             let line = vec![block.at(-block.half_length, across), block.at(block.half_length, across)];
             self.ways.push(Way { kind: WayKind::Road, line, half_width, present: Present::Always });
@@ -266,8 +308,17 @@ impl World {
             self.ways.push(Way { kind: WayKind::Road, line, half_width: 2.8, present: Present::Always });
         }
         let flats = [
-            (-93.0, 8.0), (-93.0, 38.0), (93.0, 8.0), (93.0, 40.0), (-93.0, -62.0), (0.0, -62.0), (93.0, -62.0),
-            (0.0, 88.0), (-93.0, 88.0), (180.0, 20.0), (-180.0, 30.0),
+            (-93.0, 8.0),
+            (-93.0, 38.0),
+            (93.0, 8.0),
+            (93.0, 40.0),
+            (-93.0, -62.0),
+            (0.0, -62.0),
+            (93.0, -62.0),
+            (0.0, 88.0),
+            (-93.0, 88.0),
+            (180.0, 20.0),
+            (-180.0, 30.0),
         ];
         for (x, y) in flats {
             let length = dice.between(36.0, 62.0);
@@ -288,12 +339,25 @@ impl World {
                     continue;
                 }
                 if dice.chance(0.25) {
-                    self.trees.push(Tree { at, radius_m: dice.between(1.8, 3.6), height_m: dice.between(4.0, 9.0), present: Present::Always });
+                    self.trees.push(Tree {
+                        at,
+                        radius_m: dice.between(1.8, 3.6),
+                        height_m: dice.between(4.0, 9.0),
+                        present: Present::Always,
+                    });
                     continue;
                 }
                 let house = Rect::new(at, axis, dice.between(8.0, 12.0), dice.between(6.0, 8.0));
                 let colour = scaled(dice.pick(&[RED_TILES, GREY_TILES, FELT], FELT), dice.between(0.75, 1.2));
-                self.solids.push(solid(house, 0.0, dice.between(3.8, 6.5), Top::Gable, colour, Present::Always, Some(site)));
+                self.solids.push(solid(
+                    house,
+                    0.0,
+                    dice.between(3.8, 6.5),
+                    Top::Gable,
+                    colour,
+                    Present::Always,
+                    Some(site),
+                ));
             }
         }
     }
@@ -335,11 +399,18 @@ impl World {
         self.add_patch(polygon(&yard), Ground::Gravel, Present::Always, rail, None);
         let siding = |offset: f32| vec![yard.at(-95.0, offset), yard.at(95.0, offset)];
         for offset in [-8.0, -3.5] {
-            self.ways.push(Way { kind: WayKind::Rail, line: siding(offset), half_width: 1.9, present: Present::Always });
+            self.ways.push(Way {
+                kind: WayKind::Rail,
+                line: siding(offset),
+                half_width: 1.9,
+                present: Present::Always,
+            });
         }
-        for (along, across, length, width, height, colour) in
-            [(0.0, 12.0, 38.0, 11.0, 6.5, RED_TILES), (40.0, 10.0, 18.0, 9.0, 4.5, GREY_TILES), (-38.0, 9.0, 24.0, 8.0, 5.0, GREY_ROOF)]
-        {
+        for (along, across, length, width, height, colour) in [
+            (0.0, 12.0, 38.0, 11.0, 6.5, RED_TILES),
+            (40.0, 10.0, 18.0, 9.0, 4.5, GREY_TILES),
+            (-38.0, 9.0, 24.0, 8.0, 5.0, GREY_ROOF),
+        ] {
             let rect = Rect::new(yard.at(along, across), rail, length, width);
             self.solids.push(solid(rect, 0.0, height, Top::Gable, colour, Present::Always, None));
         }
@@ -380,12 +451,15 @@ impl World {
 fn hall_places(lot: &Rect, halls: u32, dice: &mut Dice) -> Vec<Rect> {
     let cols = if halls > 3 { 2 } else { 1 };
     let rows = halls.div_ceil(cols).max(1);
-    let (cell_length, cell_width) = ((2.0 * lot.half_length - 16.0) / cols as f32, (2.0 * lot.half_width - 14.0) / rows as f32);
+    let (cell_length, cell_width) =
+        ((2.0 * lot.half_length - 16.0) / cols as f32, (2.0 * lot.half_width - 14.0) / rows as f32);
     let mut places = Vec::new();
     for index in 0..halls {
         let (row, col) = (index / cols, index % cols);
         let width = (cell_width * dice.between(0.52, 0.66)).clamp(15.0, 45.0);
-        let length = (cell_length * dice.between(0.74, 0.86)).clamp(2.1 * width, 6.0 * width).min(cell_length - 8.0);
+        let length = (cell_length * dice.between(0.74, 0.86)).min(cell_length - 8.0).min(5.8 * width);
+        // Halls are elongated: at least twice as long as wide.
+        let width = width.min(length / 2.1).max(15.0);
         let x = (col as f32 + 0.5) * cell_length - cell_length * cols as f32 / 2.0 + dice.between(-2.0, 2.0);
         let y = (row as f32 + 0.5) * cell_width - cell_width * rows as f32 / 2.0 + dice.between(-1.0, 1.0);
         places.push(Rect::new(lot.at(x, y), lot.axis, length, width));
@@ -412,7 +486,9 @@ fn wall(lot: &Rect, present: Present) -> Vec<Solid> {
     ];
     sides
         .into_iter()
-        .map(|(centre, axis, length)| solid(Rect::new(centre, axis, length, 0.6), 0.0, 2.2, Top::Plain, CONCRETE, present, None))
+        .map(|(centre, axis, length)| {
+            solid(Rect::new(centre, axis, length, 0.6), 0.0, 2.2, Top::Plain, CONCRETE, present, None)
+        })
         .collect()
 }
 
@@ -422,6 +498,14 @@ pub fn polygon(rect: &Rect) -> Outline {
     Outline::Polygon(Convex(rect.corners().to_vec()))
 }
 
-fn solid(rect: Rect, base_m: f32, height_m: f32, top: Top, colour: Spectrum, present: Present, site: Option<u16>) -> Solid {
+fn solid(
+    rect: Rect,
+    base_m: f32,
+    height_m: f32,
+    top: Top,
+    colour: Spectrum,
+    present: Present,
+    site: Option<u16>,
+) -> Solid {
     Solid { rect, base_m, height_m, top, colour, present, site }
 }

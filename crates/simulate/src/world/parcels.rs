@@ -51,12 +51,8 @@ impl Parcels {
     /// Splits `bounds`; `heading` is the general direction of the fields.
     #[must_use]
     pub fn new(bounds: Bounds, heading: Point, seed: u64, wetness: &Wetness) -> Self {
-        let outline = Convex(vec![
-            bounds.min,
-            point(bounds.max.x, bounds.min.y),
-            bounds.max,
-            point(bounds.min.x, bounds.max.y),
-        ]);
+        let outline =
+            Convex(vec![bounds.min, point(bounds.max.x, bounds.min.y), bounds.max, point(bounds.min.x, bounds.max.y)]);
         let mut parcels = Self { nodes: Vec::new(), leaves: Vec::new() };
         parcels.split(&outline, heading, &mut Dice::new(seed, 11), 0, wetness);
         parcels
@@ -80,7 +76,11 @@ impl Parcels {
             self.leaves.push(Parcel {
                 hash,
                 axis,
-                strip_m: if wet > 0.5 { 14.0 + 14.0 * unit(mix(hash ^ 21)) } else { 30.0 + 60.0 * unit(mix(hash ^ 22)) },
+                strip_m: if wet > 0.5 {
+                    14.0 + 14.0 * unit(mix(hash ^ 21))
+                } else {
+                    30.0 + 60.0 * unit(mix(hash ^ 22))
+                },
                 before,
                 after,
                 margin_m: 0.5 + 0.9 * unit(mix(hash ^ 23)),
@@ -106,10 +106,30 @@ impl Parcels {
         index
     }
 
-    /// The field at a place.
+    /// The deepest node of the tree that holds a whole box: where to begin to look for fields in it. Lines outside the
+    /// box don't count for the distances that [`Parcels::at`] then gives.
     #[must_use]
-    pub fn at(&self, p: Point) -> Option<Here<'_>> {
-        let (mut index, mut depth, mut to_lane) = (0u32, f32::MAX, f32::MAX);
+    pub fn root_of(&self, bounds: &Bounds) -> u32 {
+        let mut index = 0;
+        while let Some(Node::Split { normal, offset, below, above, .. }) = self.nodes.get(index as usize) {
+            let corners =
+                [bounds.min, bounds.max, point(bounds.min.x, bounds.max.y), point(bounds.max.x, bounds.min.y)];
+            let sides = corners.map(|corner| corner.dot(*normal) - offset);
+            if sides.iter().all(|&side| side < 0.0) {
+                index = *below;
+            } else if sides.iter().all(|&side| side > 0.0) {
+                index = *above;
+            } else {
+                break;
+            }
+        }
+        index
+    }
+
+    /// The field at a place, looked for from a node on (0 is the whole).
+    #[must_use]
+    pub fn at(&self, root: u32, p: Point) -> Option<Here<'_>> {
+        let (mut index, mut depth, mut to_lane) = (root, f32::MAX, f32::MAX);
         loop {
             match self.nodes.get(index as usize)? {
                 Node::Leaf(leaf) => {
@@ -166,7 +186,7 @@ mod tests {
         assert!((0.2..1.5).contains(&mean_ha), "{mean_ha}");
         let (mut x, mut hash, mut depth) = (1.0, None, 0.0f32);
         while x < 1999.0 {
-            let Here { parcel, depth: here, .. } = parcels.at(point(x, 777.0)).unwrap();
+            let Here { parcel, depth: here, .. } = parcels.at(0, point(x, 777.0)).unwrap();
             if hash.is_some_and(|hash| hash != parcel.hash) {
                 assert!(depth < 0.5, "crossed into another field {depth} m from the border");
             }

@@ -89,7 +89,8 @@ pub fn simulate(options: &Options, say: &dyn Fn(&str)) -> Result<(), SimulateErr
     std::fs::create_dir_all(&options.out).map_err(|error| SimulateError::file(&options.out, error))?;
     match &options.place {
         PlaceOptions::Province => {
-            let scenario = scenario::province(options.seed, options.before, options.after, options.clouds, options.other_zone);
+            let scenario =
+                scenario::province(options.seed, options.before, options.after, options.clouds, options.other_zone);
             let collection = county::invented_geojson(&county::invented(options.seed), &scenario.anchor);
             let counties = county::from_geojson(&collection, "pcode");
             let survey = SurveyText {
@@ -109,7 +110,7 @@ pub fn simulate(options: &Options, say: &dyn Fn(&str)) -> Result<(), SimulateErr
         }
         PlaceOptions::Counties(wanted) => in_counties(options, wanted, say),
         PlaceOptions::ItemsOnly(wanted, resolution_m) => {
-            let file = CountyFile::read(&wanted.file, wanted.id.as_deref(), wanted.name.as_deref())?;
+            let file = CountyFile::read(&wanted.file, wanted.id.as_deref(), wanted.name.as_deref(), &wanted.only)?;
             let chosen: Vec<&FileCounty> =
                 file.counties.iter().filter(|c| wanted.only.is_empty() || wanted.only.contains(&c.id)).collect();
             if chosen.is_empty() {
@@ -134,11 +135,11 @@ fn unknown(wanted: &CountyOptions, file: &CountyFile) -> SimulateError {
 }
 
 fn in_counties(options: &Options, wanted: &CountyOptions, say: &dyn Fn(&str)) -> Result<(), SimulateError> {
-    let file = CountyFile::read(&wanted.file, wanted.id.as_deref(), wanted.name.as_deref())?;
     let mut only = wanted.only.clone();
     if only.is_empty() && wanted.kyongsong {
         only.push(KYONGSONG_ID.into());
     }
+    let file = CountyFile::read(&wanted.file, wanted.id.as_deref(), wanted.name.as_deref(), &only)?;
     if only.is_empty() {
         return Err(SimulateError::Argument {
             argument: "--only",
@@ -234,7 +235,9 @@ fn items_only(
     let whole = chosen.len() == file.counties.len();
     let counties = options.out.join("counties.geojson");
     if whole {
-        std::fs::copy(&wanted.file, &counties).map_err(|error| SimulateError::file(&counties, error))?;
+        // Not `fs::copy`, which would carry a write protection over.
+        let bytes = std::fs::read(&wanted.file).map_err(|error| SimulateError::file(&wanted.file, error))?;
+        std::fs::write(&counties, bytes).map_err(|error| SimulateError::file(&counties, error))?;
     } else {
         let features: Vec<&Value> = chosen.iter().map(|county| &county.feature).collect();
         write_json(&counties, &json!({"type": "FeatureCollection", "features": features}))?;
@@ -379,7 +382,11 @@ pub fn write_scene(scenario: &Scenario, scene: &SceneSpec, scenes: &Path) -> Res
         Some(_) => {
             let transform = scene.transform();
             let side = f64::from(MASK_SIDE);
-            let transform = GeoTransform { x_per_col: transform.x_per_col * side, y_per_row: transform.y_per_row * side, ..transform };
+            let transform = GeoTransform {
+                x_per_col: transform.x_per_col * side,
+                y_per_row: transform.y_per_row * side,
+                ..transform
+            };
             let spec = CogSpec {
                 width: scene.width / MASK_SIDE,
                 height: scene.height / MASK_SIDE,
@@ -413,12 +420,7 @@ fn footprint(scenario: &Scenario, scene: &SceneSpec) -> Vec<(f64, f64)> {
         let (x, y) = anchor.local(scene.zone, scene.x0 + f64::from(col) * gsd, scene.y0 - f64::from(row) * gsd);
         point(x as f32, y as f32)
     };
-    let frame = [
-        corner(0, scene.height),
-        corner(scene.width, scene.height),
-        corner(scene.width, 0),
-        corner(0, 0),
-    ];
+    let frame = [corner(0, scene.height), corner(scene.width, scene.height), corner(scene.width, 0), corner(0, 0)];
     let mut outline = crate::geometry::Convex(frame.to_vec());
     if let Some(valid) = &scene.valid {
         for (&a, &b) in valid.0.iter().zip(valid.0.iter().cycle().skip(1)) {
