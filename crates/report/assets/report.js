@@ -44,7 +44,7 @@
     if (clear) {
       clear.hidden = chosen === null;
       const row = all("#county-table tbody tr").find((row) => row.dataset.county === chosen);
-      clear.textContent = chosen === null ? "" : `${row ? one("th", row).textContent : chosen} only  ✕`;
+      clear.textContent = chosen === null ? "" : `${row ? one("th", row).dataset.v : chosen} only  ✕`;
     }
     showSites();
   };
@@ -89,7 +89,7 @@
       const descending = head.hasAttribute("aria-sort") ? head.getAttribute("aria-sort") === "ascending" : numeric;
       all("thead th", table).forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", descending ? "descending" : "ascending");
-      const value = (row) => cell(row, column)?.dataset.v ?? cell(row, column)?.textContent ?? "";
+      const value = (row) => cell(row, column)?.dataset.v ?? cell(row, column)?.textContent.trim() ?? "";
       const compare = numeric
         ? (a, b) => Number(value(a)) - Number(value(b))
         : (a, b) => value(a).localeCompare(value(b));

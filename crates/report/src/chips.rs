@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use survey::ids::Digest;
 use survey::result::{ChipRef, CountyResult, Site};
 
 use crate::error::ReportError;
@@ -11,16 +12,30 @@ use crate::summary::{self, CountySummary};
 /// Most bytes of images that the page carries inside; further ones are linked to.
 pub const EMBEDDED_BYTES: u64 = 16 << 20;
 
-/// The file name of a site's chip, `<site>-before.png` or `<site>-after.png`: what of the id may not stand in a file
-/// name is replaced by `_`.
+/// Most bytes of a chip's file name.
+const NAME_BYTES: usize = 120;
+
+/// The file name of a site's chip: `<site>-before.png` or `<site>-after.png`, made safe as in [`safe_name`].
 #[must_use]
 pub fn file_name(site_id: &str, when: &str) -> String {
-    format!("{}-{when}.png", stem(site_id))
+    safe_name(&format!("{site_id}-{when}.png"))
 }
 
-fn stem(site_id: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
-    site_id.chars().map(|letter| if plain(letter) { letter } else { '_' }).collect()
+/// A name that is the same in every file system, store and URL: one of ASCII letters, digits, `-`, `_` and `.` stays as
+/// it is; of any other, what may not stand is replaced by `_`, and its digest keeps it apart from its likes.
+#[must_use]
+pub fn safe_name(name: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    if name.len() <= NAME_BYTES && name.chars().all(is_plain) && !name.starts_with('.') && name.ends_with(".png") {
+        return name.to_owned();
+    }
+    let stem = name.strip_suffix(".png").unwrap_or(name);
+    let mended: String = stem
+        .chars()
+        .take(NAME_BYTES / 2)
+        .map(|letter| if is_plain(letter) && letter != '.' { letter } else { '_' })
+        .collect();
+    format!("{mended}-{}.png", Digest::of(name.as_bytes()).short())
 }
 
 /// The chips of a site.
@@ -38,7 +53,7 @@ impl<'a> SiteChips<'a> {
     pub fn of(result: &'a CountyResult, site: &Site) -> Self {
         let named = |when: &str| {
             let name = file_name(&site.id, when);
-            result.chips.iter().find(|chip| chip.name == name)
+            result.chips.iter().find(|chip| safe_name(&chip.name) == name)
         };
         Self { before: named("before"), after: named("after") }
     }
@@ -59,7 +74,7 @@ impl<'a> SiteChips<'a> {
 /// Path of a chip, relative to `results/`.
 #[must_use]
 pub fn path(chip: &ChipRef) -> String {
-    format!("chips/{}", chip.name)
+    format!("chips/{}", safe_name(&chip.name))
 }
 
 /// The chips whose bytes [`crate::render`] needs because the page carries them: those of the most probable factories,
@@ -86,18 +101,16 @@ pub(crate) fn chosen<'a>(counties: &[CountySummary<'a>]) -> Vec<&'a ChipRef> {
     chosen
 }
 
-/// All chips, each with a name that stays inside the folder and is used once.
+/// All chips, each with a name of its own.
 ///
 /// # Errors
-/// A name that is a path, or used twice.
+/// A name that is used twice.
 pub(crate) fn all<'a>(counties: &[CountySummary<'a>]) -> Result<Vec<&'a ChipRef>, ReportError> {
     let mut names = BTreeSet::new();
     let mut chips = Vec::new();
     for chip in counties.iter().filter_map(|county| county.result).flat_map(|result| &result.chips) {
-        let name = chip.name.as_str();
-        let plain = !name.is_empty() && name == stem(name) && !name.starts_with('.');
-        if !plain || !names.insert(name) {
-            return Err(ReportError::ChipName(chip.name.clone()));
+        if !names.insert(safe_name(&chip.name)) {
+            return Err(ReportError::ChipTwice(chip.name.clone()));
         }
         chips.push(chip);
     }

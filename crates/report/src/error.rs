@@ -22,9 +22,9 @@ pub enum ReportError {
     /// An outcome names a county that isn't planned.
     #[error("there is a result for county {0}, which isn't planned; was the output used by another survey?")]
     CountyNotPlanned(CountyId),
-    /// A chip's name would leave the folder of chips, or two chips share one.
-    #[error("the chip name `{0}` can't be used as a file name, or is used twice")]
-    ChipName(String),
+    /// Two chips share a name.
+    #[error("there are two chips called `{0}`")]
+    ChipTwice(String),
     /// The page needs a chip whose bytes were not given.
     #[error("the bytes of chip `{0}` were not given")]
     ChipMissing(String),

@@ -76,16 +76,18 @@ pub fn outline(outline: &MultiPolygon<f64>) -> MultiPolygon<f64> {
 
 /// The valid polygons that the even-odd rule makes of a set of rings.
 fn even_odd(rings: &MultiPolygon<f64>) -> MultiPolygon<f64> {
-    let finite = |ring: &LineString<f64>| -> LineString<f64> {
+    finite(rings).union(&MultiPolygon::<f64>(Vec::new()))
+}
+
+/// The rings without vertices that are not numbers.
+#[must_use]
+pub fn finite(rings: &MultiPolygon<f64>) -> MultiPolygon<f64> {
+    let ring = |ring: &LineString<f64>| -> LineString<f64> {
         ring.coords().copied().filter(|at| at.x.is_finite() && at.y.is_finite()).collect()
     };
-    let finite = MultiPolygon(
-        rings
-            .iter()
-            .map(|polygon| Polygon::new(finite(polygon.exterior()), polygon.interiors().iter().map(finite).collect()))
-            .collect(),
-    );
-    finite.union(&MultiPolygon::<f64>(Vec::new()))
+    let polygon =
+        |polygon: &Polygon<f64>| Polygon::new(ring(polygon.exterior()), polygon.interiors().iter().map(ring).collect());
+    MultiPolygon(rings.iter().map(polygon).collect())
 }
 
 /// Splits at the antimeridian (RFC 7946, 3.1.9), rounds, and turns exteriors counter-clockwise.

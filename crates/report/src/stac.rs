@@ -7,7 +7,7 @@ use survey::plan::SurveyPlan;
 
 use crate::files::ResultFile;
 use crate::geojson;
-use crate::ground::Ground;
+use crate::ground::{Ground, finite};
 use crate::input::ReportInput;
 use crate::manifest::pretty;
 use crate::summary::{CountySummary, Totals, share};
@@ -83,7 +83,7 @@ pub(crate) fn write(
 
 /// Bounding box and convex hull of the counties.
 fn outline(counties: &[CountySummary<'_>], ground: &Ground) -> (Option<[f64; 4]>, Value) {
-    let all = MultiPolygon(counties.iter().flat_map(|county| county.county.border.0.iter().cloned()).collect());
+    let all = MultiPolygon(counties.iter().flat_map(|county| finite(&county.county.border)).collect());
     let hull = all.convex_hull();
     let mut dense: Vec<Coord<f64>> = Vec::new();
     for line in hull.exterior().lines() {

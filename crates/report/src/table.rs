@@ -66,13 +66,20 @@ fn figures(county: &CountySummary<'_>) -> [String; 5] {
     }
 }
 
+/// Most letters of a remark; `counties.csv` has all of it.
+const REMARK_LETTERS: usize = 72;
+
 fn remark(county: &CountySummary<'_>) -> String {
-    match (county.status, county.observed) {
+    let whole = match (county.status, county.observed) {
         (Status::Failed | Status::Cancelled, _) | (_, Observed::None) => {
             county.notes.first().cloned().unwrap_or_default()
         }
         (_, Observed::Part) => format!("gaps: {}", gap_words(&county.coverage)),
         (_, Observed::All) => String::new(),
+    };
+    match whole.char_indices().nth(REMARK_LETTERS) {
+        Some((end, _)) => format!("{}…", whole.get(..end).unwrap_or_default()),
+        None => whole,
     }
 }
 

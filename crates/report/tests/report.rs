@@ -201,14 +201,25 @@ fn outcomes_that_do_not_belong_to_the_plan_are_refused_by_name() {
 }
 
 #[test]
-fn a_chip_name_that_leaves_the_folder_is_refused() {
-    for name in ["../report.html", "a/b.png", "", ".hidden", "a\\b.png"] {
+fn a_chip_stays_in_its_folder_whatever_its_name_and_two_never_share_one() {
+    for name in ["../report.html", "a/b.png", "", ".hidden.png", "a\\b.png", "경성-1-2-before.png", &"x".repeat(400)]
+    {
         let mut fixture = province();
         let CountyOutcome::Surveyed(result) = &mut fixture.outcomes[0] else { panic!() };
         result.chips[0].name = name.to_owned();
-        let refused = render(&fixture.input(), &fixture.chips);
-        assert!(matches!(refused, Err(ReportError::ChipName(_))), "{name}");
+        let files = render(&fixture.input(), &fixture.chips).unwrap();
+        let chips: Vec<&str> = files.iter().filter_map(|file| file.path.strip_prefix("chips/")).collect();
+        assert_eq!(chips.len(), 8);
+        let is_safe =
+            |name: &&str| name.len() < 130 && !name.contains(['/', '\\']) && !name.starts_with('.') && name.is_ascii();
+        assert!(chips.iter().all(|name| is_safe(name)), "{chips:?}");
     }
+    assert_ne!(chips::file_name("경성-1-2", "before"), chips::file_name("명천-1-2", "before"));
+    assert_eq!(chips::file_name("KP0216--12-7", "before"), "KP0216--12-7-before.png");
+    let mut fixture = province();
+    let CountyOutcome::Surveyed(result) = &mut fixture.outcomes[0] else { panic!() };
+    result.chips[1].name = result.chips[0].name.clone();
+    assert!(matches!(render(&fixture.input(), &fixture.chips), Err(ReportError::ChipTwice(_))));
 }
 
 #[test]

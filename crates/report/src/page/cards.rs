@@ -203,14 +203,16 @@ fn facts(site: &Site) -> Vec<(&'static str, String)> {
 fn sketch(site: &Site, ground: &Ground) -> Option<Sketch> {
     const SIDE: f64 = 240.0;
     const MARGIN: f64 = 16.0;
+    /// Room for the north arrow above the outline.
+    const TOP: f64 = 30.0;
     let outline = map::project(&site.outline, ground);
     let buildings: MultiPolygon<f64> =
         map::project(&site.footprints.iter().map(|footprint| footprint.outline.clone()).collect(), ground);
     let bounds = outline.bounding_rect()?;
     let metres_per_unit = bounds.width().max(bounds.height()).max(1.0) / (SIDE - 2.0 * MARGIN);
-    let height = bounds.height() / metres_per_unit + 2.0 * MARGIN + 14.0;
+    let height = bounds.height() / metres_per_unit + TOP + MARGIN + 14.0;
     let west = bounds.center().x - SIDE / 2.0 * metres_per_unit;
-    let north = bounds.max().y + MARGIN * metres_per_unit;
+    let north = bounds.max().y + TOP * metres_per_unit;
     let path = |polygons: &MultiPolygon<f64>| {
         let mut path = String::new();
         for polygon in polygons {

@@ -252,7 +252,7 @@ fn label(name: &str, border: &MultiPolygon<f64>, frame: &Frame, sites: &[Marker]
         text.push('…');
     }
     let (x, y) = frame.place(centre.into());
-    let half = 4.5 * text.chars().count() as f64;
+    let half = 12.0 + 5.0 * text.chars().count() as f64;
     let is_free = |y: f64| sites.iter().all(|site| (site.x - x).abs() > half || (site.y - y + 4.0).abs() > 18.0);
     let y = [0.0, -24.0, 24.0, -46.0, 46.0].into_iter().map(|off| y + off).find(|y| is_free(*y)).unwrap_or(y);
     Some(Label { text, x: rounded(x, 1), y: rounded(y, 1) })
