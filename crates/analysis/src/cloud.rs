@@ -1,13 +1,14 @@
 //! Clouds, haze and their shadows where a scene came without a mask.
 //!
-//! A cloud is far brighter than the ground, on one date only, and large. So is a new white roof to a careless eye; what
-//! tells them apart is size: a core must be at least a quarter of a kilometre across, which no roof is. Where pixels are
-//! fine (up to 5 m) such a window is larger than the halo that tiles can afford, and roofs are what is looked for: there
-//! only masks count.
+//! A cloud is far brighter than the ground in every band, on one date only, and large. So is a new white roof to a
+//! careless eye; what tells them apart is size: a core must be some 200 m across, which a roof hardly is. Where pixels
+//! are fine (up to 5 m) such a window is larger than the halo that tiles can afford, and roofs are what is looked for:
+//! there only masks count. Smaller clouds count where a large one is near: they come in fields.
 
 use rayon::prelude::*;
 use survey::calibration::PairStatistics;
 use survey::raster::{PixelState, Plane, SceneWindow};
+use survey::scene::BandName;
 
 use crate::bands::brightness_planes;
 use crate::evidence::slide;
@@ -19,18 +20,30 @@ pub struct CloudReach {
     core_px: i32,
     /// How far the fringe of a cloud goes from its core.
     fringe_px: i32,
+    /// How far from a core smaller clouds are looked for.
+    field_px: i32,
     /// How far a shadow falls from a core.
     shadow_px: i32,
+    /// What is thrown away around clouds and shadows.
+    margin_px: i32,
 }
 
 /// Brightness of a core, robust z, and how much brighter than on the other date.
 const CORE: (i16, i16) = (z(8.0), z(6.0));
+/// Brightness of a core, at least, in medians of the scene: roofs and sand stay below where the median is ground.
+const CORE_MEDIANS: f32 = 3.5;
 /// The same of the fringe: haze.
-const FRINGE: (i16, i16) = (z(2.5), z(1.5));
+const FRINGE: (i16, i16) = (z(1.5), z(1.0));
+/// The same of smaller clouds in the field of a large one.
+const FIELD: (i16, i16) = (z(4.0), z(3.0));
 /// Brightness of a shadow, at most, and how much darker than on the other date.
 const SHADOW: (i16, i16) = (z(-0.8), z(0.8));
 /// Share of the window around a core that is bright.
 const CORE_SHARE: (i32, i32) = (4, 5);
+/// Infrared of a cloud, at least, as a share of its brightness: bright rivers are dark there.
+const LEAST_INFRARED: f32 = 0.3;
+/// Blue of a cloud, at least, as a share of its red: sand and soil are redder.
+const LEAST_BLUE: f32 = 0.8;
 
 const fn z(value: f32) -> i16 {
     (value * 64.0) as i16
@@ -42,16 +55,18 @@ impl CloudReach {
     pub fn at(resolution_m: f64) -> Option<Self> {
         let pixels = |metres: f64, least: f64, most: f64| (metres / resolution_m).round().clamp(least, most) as i32;
         (resolution_m > 5.0).then(|| Self {
-            core_px: pixels(120.0, 1.0, 24.0),
+            core_px: pixels(90.0, 1.0, 24.0),
             fringe_px: pixels(400.0, 3.0, 40.0),
+            field_px: pixels(1200.0, 4.0, 40.0),
             shadow_px: pixels(1000.0, 4.0, 40.0),
+            margin_px: pixels(100.0, 1.0, 10.0),
         })
     }
 
     /// Pixels around a pixel that its state depends on.
     #[must_use]
     pub fn halo_px(&self) -> i32 {
-        self.core_px + self.fringe_px.max(self.shadow_px)
+        self.core_px + self.fringe_px.max(self.field_px).max(self.shadow_px) + self.margin_px
     }
 }
 
@@ -63,61 +78,108 @@ pub fn mask_clouds(
     reach: CloudReach,
     state: &mut Plane<PixelState>,
 ) {
-    let planes = [
-        brightness(before, statistics.brightness_median[0], statistics.brightness_sd[0], state),
-        brightness(after, statistics.brightness_median[1], statistics.brightness_sd[1], state),
-    ];
-    for (this, other) in [(0, 1), (1, 0)] {
-        mask_date(&planes[this], &planes[other], reach, state);
+    let dates = [before, after];
+    let planes: Vec<Vec<i16>> = (0..2)
+        .map(|date| {
+            let (median, sd) = (statistics.brightness_median[date], statistics.brightness_sd[date]);
+            brightness(dates[date], median, sd, state)
+        })
+        .collect();
+    let found: Vec<Vec<bool>> = [(0, 1), (1, 0)]
+        .into_iter()
+        .map(|(this, other)| {
+            // In robust z, but never below so many medians.
+            let (median, sd) = (statistics.brightness_median[this], statistics.brightness_sd[this]);
+            let least = if sd > 0.0 { ((f64::from(CORE_MEDIANS) - 1.0) * median / sd) as f32 } else { f32::MAX };
+            let core = (CORE.0.max((least * 64.0).clamp(0.0, 32000.0) as i16), CORE.1);
+            has_blue(dates[this])
+                .then(|| clouds_of(&planes[this], &planes[other], core, reach, state))
+                .unwrap_or_default()
+        })
+        .collect();
+    let mut cloudy = vec![false; state.rect().pixels()];
+    for found in found.iter().filter(|found| !found.is_empty()) {
+        cloudy.iter_mut().zip(found).for_each(|(cloudy, found)| *cloudy |= found);
+    }
+    if cloudy.contains(&true) {
+        let near = around(&cloudy, state.rect().cols(), state.rect().rows(), reach.margin_px);
+        for (state, near) in state.data_mut().iter_mut().zip(near) {
+            if *state == PixelState::Valid && near > 0 {
+                *state = PixelState::Cloud;
+            }
+        }
     }
 }
 
-/// Robust z of brightness, 1/64; 0 where the pair is not valid.
+/// Without blue nothing tells a cloud from a sand bank.
+fn has_blue(window: &SceneWindow) -> bool {
+    window.bands.iter().any(|band| band.as_str() == "blue")
+}
+
+/// Robust z of brightness, 1/64; 0 where the pair is not valid, and for what is bright without its infrared.
 fn brightness(window: &SceneWindow, median: f64, sd: f64, state: &Plane<PixelState>) -> Vec<i16> {
     let rect = state.rect();
     let bands = brightness_planes(window);
     let inverse = if sd > 0.0 { (1.0 / sd) as f32 } else { 0.0 };
     let share = 1.0 / bands.len().max(1) as f32;
+    let infrared: Vec<&Plane<f32>> = window
+        .bands
+        .iter()
+        .zip(&window.planes)
+        .filter(|(band, _)| matches!(band.as_str(), "nir" | "nir08" | "swir16"))
+        .map(|(_, plane)| plane)
+        .collect();
     let cols = rect.cols();
+    let line_of = |name: &str, row: i32| {
+        let from = (rect.col0 - window.rect().col0) as usize;
+        window.band(&BandName::new(name)).map(|plane| &plane.row(row)[from..from + cols])
+    };
     let mut out = vec![0_i16; rect.pixels()];
     out.par_chunks_mut(cols.max(1)).enumerate().for_each(|(index, out)| {
         let row = rect.row0 + index as i32;
         let from = (rect.col0 - window.rect().col0) as usize;
         let lines: Vec<&[f32]> = bands.iter().map(|plane| &plane.row(row)[from..from + cols]).collect();
+        let colours = line_of("blue", row).zip(line_of("red", row));
+        let infrared: Vec<&[f32]> = infrared.iter().map(|plane| &plane.row(row)[from..from + cols]).collect();
         for (col, (out, &state)) in out.iter_mut().zip(state.row(row)).enumerate() {
             if state == PixelState::Valid {
                 let mean = lines.iter().map(|line| line[col]).sum::<f32>() * share;
                 let z = ((mean - median as f32) * inverse * 64.0).clamp(-32000.0, 32000.0);
-                *out = z as i16;
+                let is_white = infrared.iter().all(|line| line[col] > LEAST_INFRARED * mean)
+                    && colours.as_ref().is_none_or(|(blue, red)| blue[col] > LEAST_BLUE * red[col]);
+                *out = if is_white { z as i16 } else { (z as i16).min(0) };
             }
         }
     });
     out
 }
 
-fn mask_date(this: &[i16], other: &[i16], reach: CloudReach, state: &mut Plane<PixelState>) {
+/// Clouds of one date and their shadows, without their margin; empty where there are none.
+fn clouds_of(this: &[i16], other: &[i16], core: (i16, i16), reach: CloudReach, state: &Plane<PixelState>) -> Vec<bool> {
     let (cols, rows) = (state.rect().cols(), state.rect().rows());
     let brighter = |index: usize, (least, more): (i16, i16)| {
         this[index] > least && i32::from(this[index]) - i32::from(other[index]) > i32::from(more)
     };
-    let bright: Vec<bool> = (0..this.len()).map(|index| brighter(index, CORE)).collect();
+    let bright: Vec<bool> = (0..this.len()).map(|index| brighter(index, core)).collect();
     if !bright.contains(&true) {
-        return;
+        return Vec::new();
     }
     let side = 2 * reach.core_px + 1;
     let needed = side * side * CORE_SHARE.0 / CORE_SHARE.1;
     let core: Vec<bool> = around(&bright, cols, rows, reach.core_px).iter().map(|&count| count >= needed).collect();
     let near_core = around(&core, cols, rows, reach.fringe_px);
+    let in_field = around(&core, cols, rows, reach.field_px);
     let in_reach_of_shadow = around(&core, cols, rows, reach.shadow_px);
-    for (index, state) in state.data_mut().iter_mut().enumerate() {
-        let is_cloud = near_core[index] > 0 && brighter(index, FRINGE);
-        let is_shadow = in_reach_of_shadow[index] > 0
-            && this[index] < SHADOW.0
-            && i32::from(other[index]) - i32::from(this[index]) > i32::from(SHADOW.1);
-        if *state == PixelState::Valid && (is_cloud || is_shadow) {
-            *state = PixelState::Cloud;
-        }
-    }
+    (0..this.len())
+        .map(|index| {
+            let is_cloud =
+                (near_core[index] > 0 && brighter(index, FRINGE)) || (in_field[index] > 0 && brighter(index, FIELD));
+            let is_shadow = in_reach_of_shadow[index] > 0
+                && this[index] < SHADOW.0
+                && i32::from(other[index]) - i32::from(this[index]) > i32::from(SHADOW.1);
+            is_cloud || is_shadow
+        })
+        .collect()
 }
 
 /// How many pixels of the window around each pixel are set.

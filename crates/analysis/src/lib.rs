@@ -1,5 +1,6 @@
 //! From pixels to sites: pure functions of planes, masks and integers, parallel by rayon; no I/O, no clock, no async.
 
+pub mod accuracy;
 pub mod assess;
 pub mod bands;
 pub mod calibrate;

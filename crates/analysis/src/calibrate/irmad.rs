@@ -31,8 +31,7 @@ impl Rounds {
     pub const DEFAULT: Self =
         Self { max: 3, variance_floor: 0.05, ridge: 1e-6, least_mean_weight: 0.15, settled: 1e-3 };
     /// What the compared pipelines do: three rounds, no floor but that of rounding (`ρ ≤ 1 − 1e-9`), no ridge.
-    pub const PEERS: Self =
-        Self { max: 3, variance_floor: 2e-9, ridge: 0.0, least_mean_weight: 0.0, settled: 0.0 };
+    pub const PEERS: Self = Self { max: 3, variance_floor: 2e-9, ridge: 0.0, least_mean_weight: 0.0, settled: 0.0 };
 }
 
 /// A fit and how it ended.
@@ -127,15 +126,12 @@ fn factor(covariance: &Matrix, ridge: f64) -> Option<Matrix> {
     if !(mean_variance > 0.0 && mean_variance.is_finite()) {
         return None;
     }
-    [ridge, 1e-9, 1e-6, 1e-3]
-        .into_iter()
-        .filter(|&candidate| candidate >= ridge)
-        .find_map(|ridge| {
-            let added = ridge * mean_variance;
-            cholesky(&Matrix::from_fn(size, size, |row, col| {
-                covariance.at(row, col) + if row == col { added } else { 0.0 }
-            }))
-        })
+    [ridge, 1e-9, 1e-6, 1e-3].into_iter().filter(|&candidate| candidate >= ridge).find_map(|ridge| {
+        let added = ridge * mean_variance;
+        cholesky(&Matrix::from_fn(size, size, |row, col| {
+            covariance.at(row, col) + if row == col { added } else { 0.0 }
+        }))
+    })
 }
 
 /// The score `T` of pixels, with the transform laid out for it.
@@ -156,8 +152,7 @@ impl Scorer {
             .zip(&irmad.variance)
             .map(|((a, b), variance)| {
                 let scale = 1.0 / variance.sqrt();
-                let weights: Vec<f64> =
-                    a.iter().map(|a| a * scale).chain(b.iter().map(|b| -b * scale)).collect();
+                let weights: Vec<f64> = a.iter().map(|a| a * scale).chain(b.iter().map(|b| -b * scale)).collect();
                 let means = irmad.mean_before.iter().chain(&irmad.mean_after);
                 let constant = -weights.iter().zip(means).map(|(weight, mean)| weight * mean).sum::<f64>();
                 (weights, constant)

@@ -220,9 +220,8 @@ mod tests {
     #[test]
     fn cholesky_of_a_known_matrix_and_both_triangular_solutions() {
         // L = [[2, 0, 0], [6, 1, 0], [-8, 5, 3]] (Wikipedia, Cholesky decomposition).
-        let matrix = Matrix::from_fn(3, 3, |r, c| {
-            [[4.0, 12.0, -16.0], [12.0, 37.0, -43.0], [-16.0, -43.0, 98.0]][r][c]
-        });
+        let matrix =
+            Matrix::from_fn(3, 3, |r, c| [[4.0, 12.0, -16.0], [12.0, 37.0, -43.0], [-16.0, -43.0, 98.0]][r][c]);
         let lower = cholesky(&matrix).unwrap();
         assert_eq!(lower.data, [2.0, 0.0, 0.0, 6.0, 1.0, 0.0, -8.0, 5.0, 3.0]);
         let right = Matrix::from_fn(3, 1, |r, _| [4.0, -1.0, 7.0][r]);

@@ -6,6 +6,7 @@ mod chi_squared;
 mod irmad;
 mod linear;
 mod moments;
+mod moved;
 mod phase;
 mod radiometry;
 mod register;
@@ -24,6 +25,7 @@ use crate::evidence::Preset;
 pub use chi_squared::upper_tail;
 pub use irmad::Scorer;
 use irmad::{Fit, Rounds};
+pub use moved::moved;
 use sample::PairSample;
 use threshold::{BINS, Histogram};
 
@@ -75,7 +77,7 @@ pub fn fit(samples: &[CellSample], grid: &Grid, registration: Registration, dete
     let scorer = Scorer::new(&fit.irmad);
     let histogram = threshold::histogram(&sample, &scorer, detector == Detector::IrMad);
     let (threshold, flagged_share) = match detector {
-        Detector::Default => split_at(&histogram, histogram.two_means()),
+        Detector::Default => believable_split(&histogram),
         Detector::Cva => split_at(&histogram, histogram.two_means()),
         Detector::IrMad => {
             // The compared pipelines take the centre of the last bin of the lower class.
@@ -86,6 +88,11 @@ pub fn fit(samples: &[CellSample], grid: &Grid, registration: Registration, dete
     };
     let radiometry = radiometry::band_gains(&sample, &scorer, fit.irmad.rho.len());
     let mut quality = quality_of(&fit, registration, flagged_share);
+    if let Some(flag) = doubt(split_at(&histogram, histogram.two_means()).1)
+        && detector == Detector::Default
+    {
+        quality.push(flag);
+    }
     if radiometry::implausible(&radiometry, &common_means(&sample, &fit.irmad)) {
         quality.push(QualityFlag::RadiometryImplausible);
     }
@@ -93,6 +100,7 @@ pub fn fit(samples: &[CellSample], grid: &Grid, registration: Registration, dete
         quality.retain(|flag| *flag != QualityFlag::RegistrationUnknown);
     }
     quality.sort_unstable();
+    quality.dedup();
     Calibration {
         registration,
         statistics,
@@ -135,17 +143,39 @@ fn split_at(histogram: &Histogram, bin: Option<usize>) -> (f64, f64) {
     (Histogram::edge(bin), histogram.share_from(bin))
 }
 
+/// What is wrong with a threshold that flags this share of the sample, if anything.
+fn doubt(flagged_share: f64) -> Option<QualityFlag> {
+    if flagged_share < BELIEVED_SHARE.0 {
+        Some(QualityFlag::ThresholdFlagsLittle)
+    } else if flagged_share > BELIEVED_SHARE.1 {
+        Some(QualityFlag::ThresholdFlagsMuch)
+    } else {
+        None
+    }
+}
+
+/// Two-means, and the triangle where two-means is degenerate: a handful of extremes, or half the scene. Where the
+/// triangle is no better, whichever flags less.
+fn believable_split(histogram: &Histogram) -> (f64, f64) {
+    let (first, second) = (split_at(histogram, histogram.two_means()), split_at(histogram, histogram.triangle()));
+    match (doubt(first.1), doubt(second.1)) {
+        (None, _) => first,
+        (Some(_), None) => second,
+        _ if second.1 < first.1 => second,
+        _ => first,
+    }
+}
+
 fn quality_of(fit: &Fit, registration: Registration, flagged_share: f64) -> Vec<QualityFlag> {
     [
         (registration.tie_points == 0, QualityFlag::RegistrationUnknown),
         (registration.residual > POOR_RESIDUAL, QualityFlag::RegistrationPoor),
         (fit.collapsed, QualityFlag::WeightCollapse),
-        (flagged_share < BELIEVED_SHARE.0, QualityFlag::ThresholdFlagsLittle),
-        (flagged_share > BELIEVED_SHARE.1, QualityFlag::ThresholdFlagsMuch),
         (fit.pixels < SMALL_SAMPLE_PX, QualityFlag::SmallSample),
     ]
     .into_iter()
     .filter_map(|(is_so, flag)| is_so.then_some(flag))
+    .chain(doubt(flagged_share))
     .collect()
 }
 
@@ -172,7 +202,8 @@ fn difference(sample: &PairSample) -> Fit {
     let found = moments::moments(sample, ones);
     let count = a.len();
     // Scaled so that the histogram resolves it, whether the bands hold reflectances or digital numbers.
-    let spread = (0..before + after).map(|band| found.covariance.at(band, band)).sum::<f64>() / (before + after).max(1) as f64;
+    let spread =
+        (0..before + after).map(|band| found.covariance.at(band, band)).sum::<f64>() / (before + after).max(1) as f64;
     let unit_variance = if spread > 0.0 { spread / 4096.0 } else { 1.0 };
     Fit {
         irmad: IrMad {
@@ -188,4 +219,3 @@ fn difference(sample: &PairSample) -> Fit {
         collapsed: false,
     }
 }
-

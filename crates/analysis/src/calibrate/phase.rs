@@ -205,7 +205,9 @@ impl Correlator {
                 }
             }
             for wave in &cols {
-                values.push(line.iter().zip(wave).map(|(value, weight)| value.re * weight.re - value.im * weight.im).sum());
+                values.push(
+                    line.iter().zip(wave).map(|(value, weight)| value.re * weight.re - value.im * weight.im).sum(),
+                );
             }
         }
         values

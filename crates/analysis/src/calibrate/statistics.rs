@@ -25,10 +25,7 @@ pub fn pair_statistics(sample: &PairSample) -> PairStatistics {
     // Every `step`-th row: a function of the sample alone.
     let step = pixels.div_ceil(MOST_VALUES).max(1) as i32;
     let split = sample.before_bands().len();
-    let dates = [
-        (0, BandRoles::of(sample.before_bands())),
-        (split, BandRoles::of(sample.after_bands())),
-    ];
+    let dates = [(0, BandRoles::of(sample.before_bands())), (split, BandRoles::of(sample.after_bands()))];
     let parts = sample.by_strip(Values::default, |values, row| {
         if row.row.rem_euclid(step) != 0 {
             return;
@@ -74,7 +71,8 @@ pub fn pair_statistics(sample: &PairSample) -> PairStatistics {
 fn take_row(values: &mut Values, date: usize, first: usize, roles: &BandRoles, row: &SampleRow) {
     let mut last: Option<(i32, f32)> = None;
     for (index, &col) in row.cols.iter().enumerate() {
-        let band = |band: usize| row.bands.get(first + band).and_then(|values| values.get(index)).copied().unwrap_or(0.0);
+        let band =
+            |band: usize| row.bands.get(first + band).and_then(|values| values.get(index)).copied().unwrap_or(0.0);
         let brightness = roles.bright.iter().map(|&role| band(role)).sum::<f32>() / roles.bright.len().max(1) as f32;
         values.brightness[date].push(brightness);
         if roles.vegetation != Vegetation::None {

@@ -200,7 +200,8 @@ fn gradient_plane(brightness: &Plane<i16>, valid: &Plane<i16>) -> Plane<i16> {
     let mut gradient = Plane::filled(rect, 0_i16);
     rows_mut(&mut gradient).for_each(|(row, out)| {
         let (here, ok) = (brightness.row(row), valid.row(row));
-        let beside = |other: i32| (other >= rect.row0 && other < rect.row1).then(|| (brightness.row(other), valid.row(other)));
+        let beside =
+            |other: i32| (other >= rect.row0 && other < rect.row1).then(|| (brightness.row(other), valid.row(other)));
         let (up, down) = (beside(row - 1), beside(row + 1));
         for col in 0..out.len() {
             if ok[col] == 0 {

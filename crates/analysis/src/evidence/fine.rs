@@ -54,7 +54,11 @@ pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
             "edges_6_before" => out.edges_before.copy_from_slice(values),
             "edges_6_after" => {
                 let before = &out.edges_before;
-                out.edge_growth.iter_mut().zip(values).zip(before).for_each(|((out, &after), &before)| *out = after - before);
+                out.edge_growth
+                    .iter_mut()
+                    .zip(values)
+                    .zip(before)
+                    .for_each(|((out, &after), &before)| *out = after - before);
             }
             _ => {}
         }
@@ -105,9 +109,13 @@ impl<'a> Windows<'a> {
             .into_iter()
             .map(|radius| {
                 let mut inverse = vec![0.0; windows.size()];
-                windows.sums(radius, |row, out| copy(&windows.base.valid, row, out), |at, count| {
-                    inverse[at] = if count > 0 { 1.0 / count as f32 } else { 0.0 };
-                });
+                windows.sums(
+                    radius,
+                    |row, out| copy(&windows.base.valid, row, out),
+                    |at, count| {
+                        inverse[at] = if count > 0 { 1.0 / count as f32 } else { 0.0 };
+                    },
+                );
                 (radius, inverse)
             })
             .collect();
@@ -135,9 +143,13 @@ impl<'a> Windows<'a> {
 
     fn mean(&self, plane: &Plane<i16>, radius: usize, out: &mut [f32]) {
         let inverse = self.inverse(radius);
-        self.sums(radius, |row, buffer| copy(plane, row, buffer), |at, sum| {
-            out[at] = sum as f32 * inverse[at] * (1.0 / UNIT);
-        });
+        self.sums(
+            radius,
+            |row, buffer| copy(plane, row, buffer),
+            |at, sum| {
+                out[at] = sum as f32 * inverse[at] * (1.0 / UNIT);
+            },
+        );
     }
 
     fn log_mean(&self, plane: &Plane<i16>, radius: usize, out: &mut [f32]) {
@@ -149,9 +161,13 @@ impl<'a> Windows<'a> {
         let inverse = self.inverse(radius);
         let mut mean = vec![0.0; out.len()];
         self.mean(plane, radius, &mut mean);
-        self.sums(radius, |row, buffer| product(plane, plane, row, buffer), |at, sum| {
-            out[at] = sum as f32 * inverse[at] * (1.0 / (UNIT * UNIT));
-        });
+        self.sums(
+            radius,
+            |row, buffer| product(plane, plane, row, buffer),
+            |at, sum| {
+                out[at] = sum as f32 * inverse[at] * (1.0 / (UNIT * UNIT));
+            },
+        );
         for (out, mean) in out.iter_mut().zip(mean) {
             *out = ln((*out - mean * mean).max(0.0).sqrt() + FLOOR);
         }

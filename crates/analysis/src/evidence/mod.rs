@@ -80,7 +80,7 @@ pub fn pair_evidence(
                     }
                 }
                 scale => Chunk {
-                    logit: quantised(spectral::spectral_rows(&base, before, after, scale, rows)),
+                    logit: quantised(spectral::spectral_rows(&base, before, after, &calibration.irmad, scale, rows)),
                     structure: zeros(),
                     growth: zeros(),
                     edges: None,
@@ -134,7 +134,8 @@ fn assemble(base: BasePlanes, state: Plane<PixelState>, chunks: Vec<Chunk>, is_n
         })
         .collect();
     let cover_before = Plane::from_vec(rect, covers).unwrap_or_else(|| Plane::filled(rect, Cover::Unknown));
-    let mut channels: [Plane<i16>; EVIDENCE_CHANNELS] = std::array::from_fn(|_| Plane::filled(PixelRect::new(0, 0, 0, 0), 0));
+    let mut channels: [Plane<i16>; EVIDENCE_CHANNELS] =
+        std::array::from_fn(|_| Plane::filled(PixelRect::new(0, 0, 0, 0), 0));
     for (channel, plane) in [
         (EvidenceChannel::Logit, logit),
         (EvidenceChannel::Score, base.score),
