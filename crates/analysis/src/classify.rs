@@ -124,11 +124,17 @@ fn factory_with_buildings(score: &mut Score, features: &Features, buildings: &Bu
         score.add(parallel, format!("{} buildings stand parallel ({:.2})", buildings.count, buildings.coherence));
     }
     if buildings.blue_share > 0.0 {
-        score.add(1.5 * ramp(buildings.blue_share, 0.0, 0.5), format!("{:.0} % of the roofs are blue", 100.0 * buildings.blue_share));
+        score.add(
+            1.5 * ramp(buildings.blue_share, 0.0, 0.5),
+            format!("{:.0} % of the roofs are blue", 100.0 * buildings.blue_share),
+        );
     }
     let covered = 1.2 * plateau(buildings.coverage, 0.05, 0.15, 0.7, 1.1) - 0.2;
     score.add(covered, format!("buildings cover {:.0} % of the site", 100.0 * buildings.coverage));
-    score.add(-3.0 * ramp(buildings.small_share, 0.2, 0.8), format!("{:.0} % of the floor area in small buildings", 100.0 * buildings.small_share));
+    score.add(
+        -3.0 * ramp(buildings.small_share, 0.2, 0.8),
+        format!("{:.0} % of the floor area in small buildings", 100.0 * buildings.small_share),
+    );
     score.add(-4.0 * narrow_rows(buildings), format!("{} narrow halls in rows", buildings.narrow_count));
     let shadowless = ramp(buildings.slab_share, 0.5, 1.0) * (1.0 - ground_works(features));
     score.add(-1.5 * shadowless, "its buildings throw no shadow".to_owned());
@@ -325,7 +331,8 @@ mod tests {
         let burn = Features { brightness: [0.0, -1.5], cover_before: [0.1, 0.6, 0.3, 0.0, 0.0], ..lot() };
         let flood = Features { brightness: [0.0, -2.0], vegetation: [0.4, -0.3], ..lot() };
         let harvest = lot();
-        let regrowth = Features { green: 0.9, vegetation: [0.1, 0.6], cover_before: [0.0, 0.0, 1.0, 0.0, 0.0], ..lot() };
+        let regrowth =
+            Features { green: 0.9, vegetation: [0.1, 0.6], cover_before: [0.0, 0.0, 1.0, 0.0, 0.0], ..lot() };
         let coarse = Features { buildings: None, ..lot() };
         for (name, features) in
             [("burn", burn), ("flood", flood), ("harvest", harvest), ("regrowth", regrowth), ("coarse", coarse)]
@@ -360,12 +367,8 @@ mod tests {
     #[test]
     fn what_is_hidden_widens_the_interval() {
         let seen = with(halls(4, 70.0, 23.0));
-        let hidden = classify(&Features {
-            buildings: Some(halls(4, 70.0, 23.0)),
-            edge_growth: 0.8,
-            visible: 0.4,
-            ..lot()
-        });
+        let hidden =
+            classify(&Features { buildings: Some(halls(4, 70.0, 23.0)), edge_growth: 0.8, visible: 0.4, ..lot() });
         assert_eq!(seen.probabilities, hidden.probabilities);
         assert!(hidden.factory_interval.0 < seen.factory_interval.0);
     }

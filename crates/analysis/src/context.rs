@@ -84,7 +84,13 @@ pub fn offset_m(from: (f64, f64), to: (f64, f64)) -> (f64, f64) {
     let meridian = AXIS_M * (1.0 - ECCENTRICITY2) / (w2 * w2.sqrt());
     // Across the antimeridian the short way round.
     let turned = to.0 - from.0;
-    let turned = if turned > 180.0 { turned - 360.0 } else if turned < -180.0 { turned + 360.0 } else { turned };
+    let turned = if turned > 180.0 {
+        turned - 360.0
+    } else if turned < -180.0 {
+        turned + 360.0
+    } else {
+        turned
+    };
     (prime_vertical * libm::cos(middle) * turned.to_radians(), meridian * (to.1 - from.1).to_radians())
 }
 
@@ -151,8 +157,9 @@ mod tests {
 
     #[test]
     fn the_eight_points_of_the_compass() {
-        let said: Vec<&str> =
-            (0..8).map(|k| bearing((f64::from(k) * 45.0).to_radians().sin(), (f64::from(k) * 45.0).to_radians().cos())).collect();
+        let said: Vec<&str> = (0..8)
+            .map(|k| bearing((f64::from(k) * 45.0).to_radians().sin(), (f64::from(k) * 45.0).to_radians().cos()))
+            .collect();
         assert_eq!(said, ["N", "NE", "E", "SE", "S", "SW", "W", "NW"]);
         assert_eq!((bearing(0.4, 1.0), bearing(0.5, 1.0)), ("N", "NE"));
     }

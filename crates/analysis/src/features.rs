@@ -125,7 +125,9 @@ fn buildings(seen: &Seen, site_m2: f64, area_scale: f64) -> Buildings {
     let weighted = |value: &dyn Fn(&crate::footprint::Building) -> f64| {
         seen.buildings.iter().zip(&areas).map(|(building, area)| value(building) * area).sum::<f64>() / total_m2
     };
-    let share = |holds: &dyn Fn(&crate::footprint::Building) -> bool| weighted(&|building| f64::from(u8::from(holds(building))));
+    let share = |holds: &dyn Fn(&crate::footprint::Building) -> bool| {
+        weighted(&|building| f64::from(u8::from(holds(building))))
+    };
     let width = |building: &crate::footprint::Building| building.shape.rect.width * pixel_m;
     let is_narrow = |building: &crate::footprint::Building| {
         (4.0..=13.0).contains(&width(building)) && building.shape.rect.elongation() >= 4.0
@@ -141,9 +143,15 @@ fn buildings(seen: &Seen, site_m2: f64, area_scale: f64) -> Buildings {
         elongation: median(&|building| building.shape.rect.elongation()),
         width_m: median(&width),
         rectangularity: weighted(&|building| building.shape.rectangularity()),
-        coherence: coherence(seen.buildings.iter().map(|building| building.shape.rect.direction).zip(areas.iter().copied())),
+        coherence: coherence(
+            seen.buildings.iter().map(|building| building.shape.rect.direction).zip(areas.iter().copied()),
+        ),
         spacing_cv: spacing_cv(
-            &seen.buildings.iter().map(|building| (building.shape.rect.centre_x, building.shape.rect.centre_y)).collect::<Vec<_>>(),
+            &seen
+                .buildings
+                .iter()
+                .map(|building| (building.shape.rect.centre_x, building.shape.rect.centre_y))
+                .collect::<Vec<_>>(),
         ),
         small_share: areas.iter().filter(|&&area| area < SMALL_M2).sum::<f64>() / total_m2,
         narrow_share: share(&is_narrow),

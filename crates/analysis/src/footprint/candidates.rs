@@ -139,10 +139,10 @@ impl<'a> Site<'a> {
         let area_m2 = self.gsd_m * self.gsd_m;
         let least = (LEAST_M2 / area_m2).max(LEAST_PX);
         let largest = (LARGEST_M2 / area_m2).min(LARGEST_SHARE * self.area);
-        pieces(&opened).into_iter().filter_map(|runs| self.candidate(cue, runs, least, largest)).collect()
+        pieces(&opened).into_iter().filter_map(|runs| self.candidate(cue, runs, built, least, largest)).collect()
     }
 
-    fn candidate(&self, cue: &Cue, runs: Vec<Run>, least: f64, largest: f64) -> Option<Candidate> {
+    fn candidate(&self, cue: &Cue, runs: Vec<Run>, built: &Mask, least: f64, largest: f64) -> Option<Candidate> {
         let pixels: u64 = runs.iter().map(Run::len).sum();
         if (pixels as f64) < least || pixels as f64 > largest {
             return None;
@@ -154,26 +154,51 @@ impl<'a> Site<'a> {
             return None;
         }
         let mask = fill_holes(&Mask::from_runs(bounds.grown(self.pixels(3.0)), &runs));
-        let runs = mask.runs();
-        let shape = shape(&runs)?;
-        let narrowest = (NARROWEST_M / self.gsd_m).max(2.0);
-        if shape.rectangularity() < LEAST_RECTANGULARITY
-            || shape.rect.width < narrowest
-            || shape.rect.elongation() > MOST_ELONGATED
-            || shape.area > largest
-            || shape.area > (1.0 + MOST_HOLES) * pixels as f64
-        {
+        if mask.count() as f64 > (1.0 + MOST_HOLES) * pixels as f64 {
             return None;
         }
+        self.rectangle(&mask, least, largest)?;
         let (step, contrast) = self.contrast(cue.plane, &mask)?;
         if step < cue.step || contrast < LEAST_CONTRAST {
             return None;
         }
+        let mask = self.sharpened(cue, &mask, built)?;
+        let shape = self.rectangle(&mask, least, largest)?;
+        let (_, contrast) = self.contrast(cue.plane, &mask)?;
         let fit = shape.rectangularity() * shape.solidity();
         // Of two patches that are as rectangular and stand out as much, the larger is the building and the smaller
         // one of its roof's sides.
         let score = fit * fit * contrast / (contrast + 2.0) * shape.area.sqrt().sqrt();
-        Some(Candidate { runs, mask, shape, contrast, score })
+        Some(Candidate { runs: mask.runs(), mask, shape, contrast, score })
+    }
+
+    /// The shape of a patch, if it may be a building's.
+    fn rectangle(&self, mask: &Mask, least: f64, largest: f64) -> Option<Shape> {
+        let shape = shape(&mask.runs())?;
+        let narrowest = (NARROWEST_M / self.gsd_m).max(2.0);
+        (shape.area >= least
+            && shape.area <= largest
+            && shape.rectangularity() >= LEAST_RECTANGULARITY
+            && shape.rect.width >= narrowest
+            && shape.rect.elongation() <= MOST_ELONGATED)
+            .then_some(shape)
+    }
+
+    /// The patch cut at half height: a level found a patch up to a blur too small or too large.
+    fn sharpened(&self, cue: &Cue, mask: &Mask, built: &Mask) -> Option<Mask> {
+        let rect = mask.rect();
+        let (inside, _) = self.mean(cue.plane, mask)?;
+        let (around, _) = self.mean(cue.plane, &self.ring(mask))?;
+        let half = ((inside + around) / 2.0) as f32;
+        let beyond =
+            Mask::from_plane(&cue.plane.crop(rect), |value| if cue.high { value >= half } else { value <= half });
+        let near = beyond.crop(rect).and(&built.crop(rect)).and(&mask.dilate(self.pixels(1.5)));
+        let opened = if self.gsd_m <= 1.0 { near.open(self.pixels(1.0)) } else { near };
+        let whole = pieces(&opened)
+            .into_iter()
+            .map(|runs| Mask::from_runs(rect, &runs))
+            .max_by_key(|piece| (piece.and(mask).count(), std::cmp::Reverse(piece.runs())))?;
+        Some(fill_holes(&whole))
     }
 
     /// Difference of the means inside and in the ring around; the same in units of the spreads inside and around.

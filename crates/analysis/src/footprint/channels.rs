@@ -54,16 +54,14 @@ impl Channels {
                 *value = 0.0;
             }
         }
-        let reach = (0.5 / fine.resolution_m).round().clamp(0.0, 2.0) as usize;
+        let reach = (0.5 / fine.resolution_m).floor().clamp(0.0, 2.0) as usize;
         let blue = band("blue").zip(band("red")).map(|(blue, red)| box_mean(&ratio(blue, red), reach));
         let green = match (band("nir"), band("red"), band("green"), band("blue")) {
             (Some(nir), Some(red), green, blue) => {
                 let lush = Mask::from_plane(&ratio(nir, red), |value| value > GREEN_NDVI);
                 // Blue paint reflects near infrared as well as leaves do; leaves are never bluer than green.
                 match green.zip(blue) {
-                    Some((green, blue)) => {
-                        lush.minus(&Mask::from_plane(&ratio(blue, green), |value| value > 0.0))
-                    }
+                    Some((green, blue)) => lush.minus(&Mask::from_plane(&ratio(blue, green), |value| value > 0.0)),
                     None => lush,
                 }
             }

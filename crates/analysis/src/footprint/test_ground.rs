@@ -1,0 +1,86 @@
+//! A made-up scene for tests: its truth is its definition.
+
+use survey::findings::Run;
+use survey::grid::{Cell, Grid, PixelRect};
+use survey::raster::{PixelState, Plane, SceneWindow};
+use survey::scene::BandName;
+
+use super::{Seen, find, window_rect};
+
+/// A lot of bare subsoil among green fields, with boxes on it: (row, col, rows, cols, spectrum), blue, green, red,
+/// nir reflectance; each box throws a shadow of 3 m to the north-west.
+pub(crate) struct Ground {
+    pub(crate) gsd_m: f64,
+    pub(crate) boxes: Vec<(f64, f64, f64, f64, [f32; 4])>,
+    pub(crate) frames: bool,
+}
+
+pub(crate) const BLUE: [f32; 4] = [0.300, 0.215, 0.128, 0.255];
+pub(crate) const CONCRETE: [f32; 4] = [0.240, 0.262, 0.278, 0.302];
+pub(crate) const RED: [f32; 4] = [0.078, 0.094, 0.190, 0.260];
+pub(crate) const WHITE: [f32; 4] = [0.400, 0.418, 0.425, 0.440];
+const SOIL: [f32; 4] = [0.150, 0.198, 0.255, 0.315];
+const FIELD: [f32; 4] = [0.042, 0.082, 0.064, 0.315];
+
+impl Ground {
+    pub(crate) fn seen(&self) -> Seen {
+        let (window, fine) = self.window();
+        find(&Self::lot(), &Self::grid(), &window, &fine)
+    }
+
+    /// The survey's grid.
+    pub(crate) fn grid() -> Grid {
+        Grid { crs: "EPSG:32652".into(), resolution_m: 1.0 }
+    }
+
+    /// The lot is 150 m × 220 m (3.3 ha), its upper left corner at (30 m, 30 m).
+    pub(crate) fn lot() -> Vec<Run> {
+        (30..180).map(|row| Run { row, col0: 30, col1: 250 }).collect()
+    }
+
+    /// The scene around the lot, and its grid.
+    pub(crate) fn window(&self) -> (SceneWindow, Grid) {
+        let fine = Grid { resolution_m: self.gsd_m, ..Self::grid() };
+        let rect = window_rect(&Self::grid(), PixelRect::new(30, 30, 180, 250), &fine);
+        let spectrum = |row: i32, col: i32| {
+            let (y, x) = ((f64::from(row) + 0.5) * self.gsd_m, (f64::from(col) + 0.5) * self.gsd_m);
+            let inside = |pad: f64, &(top, left, rows, cols, _): &(f64, f64, f64, f64, [f32; 4])| {
+                y >= top - pad && y < top + rows && x >= left - pad && x < left + cols
+            };
+            if let Some(hit) = self.boxes.iter().find(|hit| inside(0.0, hit)) {
+                let beam = (y - hit.0).rem_euclid(5.0) < 0.6 || (x - hit.1).rem_euclid(5.0) < 0.6;
+                return if self.frames && !beam { SOIL.map(|value| value * 0.7) } else { hit.4 };
+            }
+            if self.boxes.iter().any(|hit| inside(3.0, hit)) {
+                return SOIL.map(|value| value * 0.35);
+            }
+            if (30.0..180.0).contains(&y) && (30.0..250.0).contains(&x) { SOIL } else { FIELD }
+        };
+        let planes = (0..4)
+            .map(|band| {
+                let data = (rect.row0..rect.row1).flat_map(|row| (rect.col0..rect.col1).map(move |col| (row, col)));
+                let noisy = data.map(|(row, col)| {
+                    let noise = (Cell { row: row * 4 + band as i32, col }.hash() % 1000) as f32 / 1000.0 - 0.5;
+                    spectrum(row, col)[band] * (1.0 + 0.12 * noise)
+                });
+                Plane::from_vec(rect, noisy.collect()).unwrap()
+            })
+            .collect();
+        let window = SceneWindow {
+            bands: ["blue", "green", "red", "nir"].map(BandName::new).to_vec(),
+            planes,
+            state: Plane::filled(rect, PixelState::Valid),
+        };
+        (window, fine)
+    }
+}
+
+/// Four halls of 25 m × 75 m (L/W 3), two by two.
+pub(crate) fn four_halls(spectrum: [f32; 4]) -> Vec<(f64, f64, f64, f64, [f32; 4])> {
+    vec![
+        (45.0, 50.0, 25.0, 75.0, spectrum),
+        (45.0, 150.0, 25.0, 75.0, spectrum),
+        (110.0, 50.0, 25.0, 75.0, spectrum),
+        (110.0, 150.0, 25.0, 75.0, spectrum),
+    ]
+}
