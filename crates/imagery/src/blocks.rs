@@ -42,7 +42,11 @@ struct State {
 
 #[derive(Debug)]
 enum Entry {
-    Here { block: Arc<Block>, bytes: u64, used: u64 },
+    Here {
+        block: Arc<Block>,
+        bytes: u64,
+        used: u64,
+    },
     /// Somebody fetches it.
     Coming(watch::Receiver<Option<Decoded>>),
 }
@@ -110,7 +114,9 @@ impl BlockCache {
                     let outcome = match fetched.next() {
                         Some(Ok(block)) => Ok(Arc::new(block)),
                         Some(Err(error)) => Err(error),
-                        None => Err(ImageryError::Transient { href: "block".into(), cause: "it was not fetched".into() }),
+                        None => {
+                            Err(ImageryError::Transient { href: "block".into(), cause: "it was not fetched".into() })
+                        }
                     };
                     self.decoded.fetch_add(1, Ordering::Relaxed);
                     outcomes[index] = Some(outcome.clone());

@@ -15,9 +15,9 @@ use survey::grid::{Grid, PixelRect};
 use survey::raster::{PixelState, Plane, SceneWindow};
 use survey::scene::{BandName, Scene};
 
+use self::asset_read::{AssetRead, AssetRequest};
 pub use self::estimate::estimate_bytes;
 pub use self::extent::scene_rect;
-use self::asset_read::{AssetRead, AssetRequest};
 use self::opened::Files;
 use crate::blocks::BlockCache;
 use crate::error::ImageryError;

@@ -102,10 +102,8 @@ fn python(code: &str, arguments: &[&str]) -> Option<()> {
 
 #[tokio::test]
 async fn a_geographic_scene_on_a_utm_grid_has_the_values_of_gdal() {
-    let file = PathBuf::from(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../../shared/data/scenes/landsat_pucallpa/2020.tif"
-    ));
+    let file =
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/scenes/landsat_pucallpa/2020.tif"));
     if !file.exists() {
         println!("skipped: a_geographic_scene_on_a_utm_grid_has_the_values_of_gdal: ../shared is not there");
         return;
@@ -119,8 +117,13 @@ with rasterio.open(src) as d:
     a = d.read().astype("float32"); transform, crs = d.transform, d.crs
 for name, how in [("cubic", Resampling.cubic), ("bilinear", Resampling.bilinear), ("average", Resampling.average)]:
     dst = np.full((a.shape[0], rows, cols), -1, "float32")
-    reproject(a, dst, src_transform=transform, src_crs=crs, dst_crs="EPSG:32718", src_nodata=0, dst_nodata=-1,
-              dst_transform=from_origin(col0*res, -row0*res, res, res), resampling=how, tolerance=0.001)
+    # In pieces: GDAL interpolates coordinates along a whole row, and is then off by up to an eighth of a pixel.
+    for r in range(0, rows, 48):
+        for c in range(0, cols, 48):
+            part = np.full((a.shape[0], min(48, rows - r), min(48, cols - c)), -1, "float32")
+            reproject(a, part, src_transform=transform, src_crs=crs, dst_crs="EPSG:32718", src_nodata=0, dst_nodata=-1,
+                      dst_transform=from_origin((col0 + c)*res, -(row0 + r)*res, res, res), resampling=how)
+            dst[:, r:r+48, c:c+48] = part
     dst.tofile(f"{out}/{name}.f32")
 "#;
     let folder = tempfile::tempdir().unwrap();
@@ -157,19 +160,21 @@ for name, how in [("cubic", Resampling.cubic), ("bilinear", Resampling.bilinear)
         for method in methods {
             let bytes = std::fs::read(folder.path().join(format!("{method}.f32"))).unwrap();
             let theirs: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
-            let (mut largest, mut squares, mut count) = (0.0_f64, 0.0_f64, 0_u32);
+            let (mut largest, mut sum, mut squares, mut count) = (0.0_f64, 0.0_f64, 0.0_f64, 0_u32);
             for (index, plane) in read.window.planes.iter().enumerate() {
                 for row in rect.row0 + 4..rect.row1 - 4 {
                     for col in rect.col0 + 4..rect.col1 - 4 {
                         // Beside missing pixels GDAL weighs otherwise.
-                        let is_clean = (row - 4..=row + 4)
-                            .all(|r| (col - 4..=col + 4).all(|c| read.window.state.get(r, c) == Some(PixelState::Valid)));
+                        let is_clean = (row - 4..=row + 4).all(|r| {
+                            (col - 4..=col + 4).all(|c| read.window.state.get(r, c) == Some(PixelState::Valid))
+                        });
                         let at = (row - rect.row0) as usize * rect.cols() + (col - rect.col0) as usize;
                         let other = theirs[index * rect.pixels() + at];
                         if !is_clean || other < 0.0 {
                             continue;
                         }
                         let difference = f64::from(plane.get(row, col).unwrap() - other);
+                        sum += difference;
                         largest = largest.max(difference.abs());
                         squares += difference * difference;
                         count += 1;
@@ -177,13 +182,14 @@ for name, how in [("cubic", Resampling.cubic), ("bilinear", Resampling.bilinear)
                 }
             }
             let rms = (squares / f64::from(count)).sqrt();
-            println!("{resolution} m against {method}: rms {rms:.4}, largest {largest:.3} of 255 over {count}");
+            let mean = sum / f64::from(count);
+            println!("{resolution} m against {method}: mean {mean:.4} rms {rms:.4} largest {largest:.3} over {count}");
             match method {
                 // The same kernel: what is left is the rounding of places (1/2048 px) and GDAL's of its transformer.
-                "cubic" => assert!(count > 100_000 && largest < 0.6 && rms < 0.02, "{largest} {rms}"),
+                "cubic" => assert!(count > 100_000 && largest < 0.3 && rms < 0.02, "{largest} {rms}"),
                 "bilinear" => assert!(rms < 3.0, "{rms}"),
-                // Ours is as wide as a point spread, a plain average narrower.
-                _ => assert!(count > 5_000 && rms < 4.0, "{largest} {rms}"),
+                // Ours is as wide as a point spread, a plain average narrower: single pixels differ, their mean does not.
+                _ => assert!(count > 50_000 && rms < 6.0 && mean.abs() < 0.02, "{mean} {rms}"),
             }
         }
     }
@@ -199,7 +205,8 @@ async fn rectangles_agree_in_their_overlap_and_each_block_is_decoded_once() {
     std::fs::write(&path, write_cog(&spec(width, height, transform, &["red", "nir"]), &[&red, &nir]).unwrap()).unwrap();
     let mut red_band = band("red", 0, 0);
     (red_band.scale, red_band.offset, red_band.nodata) = (0.5, -3.0, Some(7.0));
-    let scene = scene(vec![asset(&path, UTM, transform, width, height, 16, 2)], vec![red_band, band("nir", 0, 1)], vec![]);
+    let scene =
+        scene(vec![asset(&path, UTM, transform, width, height, 16, 2)], vec![red_band, band("nir", 0, 1)], vec![]);
     let grid = Grid { crs: UTM.into(), resolution_m: 1.0 };
     let bands = names(&["nir", "red"]);
     let whole = scene_rect(&grid, &scene, &bands).unwrap().unwrap();
@@ -210,11 +217,13 @@ async fn rectangles_agree_in_their_overlap_and_each_block_is_decoded_once() {
     assert_eq!((reference.blocks_decoded, reader.blocks_decoded()), (25, 25));
     assert!(reference.bytes_fetched > 100_000);
     for (row0, col0) in [(0, 0), (97, 31), (130, 150)] {
-        let part = PixelRect::new(whole.row0 + row0, whole.col0 + col0, whole.row0 + row0 + 77, whole.col0 + col0 + 130);
+        let part =
+            PixelRect::new(whole.row0 + row0, whole.col0 + col0, whole.row0 + row0 + 77, whole.col0 + col0 + 130);
         let read = reader.read(&grid, &scene, &bands, part, &correction).await.unwrap();
         assert_eq!(read.window.state, reference.window.state.crop(part));
         for (plane, other) in read.window.planes.iter().zip(&reference.window.planes) {
-            let bits = |plane: &survey::raster::Plane<f32>| plane.data().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            let bits =
+                |plane: &survey::raster::Plane<f32>| plane.data().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(plane), bits(&other.crop(part)));
         }
         assert_eq!(read.blocks_decoded, 0);
@@ -248,7 +257,8 @@ async fn masks_of_another_resolution_and_alpha_and_nodata_leave_out_what_they_sa
         })
         .collect();
     let coarse = north_up(0.0, 0.0, 2.0);
-    std::fs::write(folder.path().join("scl.tif"), write_cog(&spec(64, 64, coarse, &["scl"]), &[&classes]).unwrap()).unwrap();
+    std::fs::write(folder.path().join("scl.tif"), write_cog(&spec(64, 64, coarse, &["scl"]), &[&classes]).unwrap())
+        .unwrap();
     let assets = vec![
         asset(&folder.path().join("red.tif"), UTM, transform, 128, 128, 16, 1),
         asset(&folder.path().join("scl.tif"), UTM, coarse, 64, 64, 8, 1),
@@ -318,7 +328,8 @@ async fn a_broken_block_is_a_gap_of_exactly_its_pixels_and_a_missing_file_one_of
     changed.assets[0].size = Some(12);
     let error = reader(folder.path()).read(&grid, &changed, &bands, rect, &Registration::default()).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::InputChanged);
-    let error = reader(folder.path()).read(&grid, &broken, &names(&["nir"]), rect, &Registration::default()).await.unwrap_err();
+    let error =
+        reader(folder.path()).read(&grid, &broken, &names(&["nir"]), rect, &Registration::default()).await.unwrap_err();
     assert!(matches!(error, ImageryError::Document { .. }), "{error}");
 }
 

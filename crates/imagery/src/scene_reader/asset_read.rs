@@ -111,7 +111,10 @@ struct Source<'a> {
 impl Inner {
     /// Reads the bands of one file. Boxed, as the futures below: the compiler cannot see through all of them at once that
     /// they are `Send`.
-    pub(super) fn read_asset<'a>(&'a self, request: &'a AssetRequest) -> BoxFuture<'a, Result<AssetRead, ImageryError>> {
+    pub(super) fn read_asset<'a>(
+        &'a self,
+        request: &'a AssetRequest,
+    ) -> BoxFuture<'a, Result<AssetRead, ImageryError>> {
         Box::pin(self.read_bands(request))
     }
 
@@ -348,11 +351,7 @@ fn batches(blocks: &[BlockIndex], bytes: u64) -> std::slice::Chunks<'_, BlockInd
 }
 
 /// Blocks and their places. A failure that another attempt may mend fails the whole read.
-fn place_blocks(
-    level: &Level,
-    blocks: &[BlockIndex],
-    decoded: Vec<Decoded>,
-) -> Result<Vec<PlacedBlock>, ImageryError> {
+fn place_blocks(level: &Level, blocks: &[BlockIndex], decoded: Vec<Decoded>) -> Result<Vec<PlacedBlock>, ImageryError> {
     let mut placed = Vec::with_capacity(blocks.len());
     for (&index, decoded) in blocks.iter().zip(decoded) {
         let Some((row, col, rows, cols)) = level.block_rect(index) else { continue };

@@ -29,8 +29,7 @@ pub fn estimate_bytes(grid: &Grid, scene: &Scene, bands: &[BandName], rect: Pixe
         .iter()
         .enumerate()
         .filter_map(|(index, asset)| {
-            let of_asset =
-                |name: &&BandName| scene.band(name).is_some_and(|band| usize::from(band.asset) == index);
+            let of_asset = |name: &&BandName| scene.band(name).is_some_and(|band| usize::from(band.asset) == index);
             let count = bands.iter().filter(of_asset).count() as u64;
             (count > 0).then(|| source_bytes(grid, asset, count, masks, rect))
         })
@@ -53,7 +52,8 @@ fn source_bytes(grid: &Grid, asset: &Asset, bands: u64, masks: u64, rect: PixelR
         let across = by_row.abs() * rect.rows() as f64 + by_col.abs() * rect.cols() as f64;
         (across / ratio + REACH).min(f64::from(size) / ratio + 1.0)
     };
-    let working = side(jacobian[0], sampling.ratio[0], asset.width) * side(jacobian[1], sampling.ratio[1], asset.height);
+    let working =
+        side(jacobian[0], sampling.ratio[0], asset.width) * side(jacobian[1], sampling.ratio[1], asset.height);
     let averaged = sampling.average != [1, 1];
     let per_pixel = if averaged { bands * (8 + VALUE) + 9 } else { bands * VALUE + 1 };
     // A mask is looked up per pixel of the level, before averaging.

@@ -83,9 +83,7 @@ impl Files {
             Ok::<_, ImageryError>((file, raster))
         };
         match open.await {
-            Ok((file, raster)) => {
-                Ok(OpenFile::Ready { id: self.ids.fetch_add(1, Ordering::Relaxed), raster, file })
-            }
+            Ok((file, raster)) => Ok(OpenFile::Ready { id: self.ids.fetch_add(1, Ordering::Relaxed), raster, file }),
             Err(error) => match error.class() {
                 FailureClass::BadInput => Ok(OpenFile::Broken(error)),
                 _ => Err(error),
@@ -107,7 +105,8 @@ pub(super) fn place_of<'a>(asset: &'a Asset, raster: Option<&'a Raster>) -> (&'a
 /// [`ImageryError::Crs`] where neither the file's CRS nor the plan's can be used.
 pub(super) fn geometry_of(grid: &Grid, asset: &Asset, raster: Option<&Raster>) -> Result<Geometry, ImageryError> {
     let (crs, transform) = place_of(asset, raster);
-    let (width, height) = raster.map_or((asset.width, asset.height), |raster| (raster.info().width, raster.info().height));
+    let (width, height) =
+        raster.map_or((asset.width, asset.height), |raster| (raster.info().width, raster.info().height));
     let geometry = Geometry::new(grid, crs, transform, width, height);
     if geometry.is_err() && crs != asset.crs {
         return Geometry::new(grid, &asset.crs, transform, width, height);

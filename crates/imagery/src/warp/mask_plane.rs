@@ -38,12 +38,7 @@ const NOWHERE: i64 = i64::MIN;
 impl Lookup {
     /// The mask's pixels for the pixels `region` of an image's level. `projection` leads from the image's CRS to the
     /// mask's, where they differ.
-    pub(crate) fn new(
-        region: Region,
-        image: &PixelGrid,
-        mask: &PixelGrid,
-        projection: Option<&Transformer>,
-    ) -> Self {
+    pub(crate) fn new(region: Region, image: &PixelGrid, mask: &PixelGrid, projection: Option<&Transformer>) -> Self {
         let to_mask = |x: f64, y: f64| -> (i64, i64) {
             let (x, y) = (x * image.ratio[0], y * image.ratio[1]);
             let place = if image.transform == mask.transform && projection.is_none() {

@@ -67,12 +67,7 @@ fn footprint(cell: ControlCell<'_>, kernels: [&Kernel; 2], part: PixelRect) -> O
 }
 
 /// Resamples the window to `rect`. Kernels are [x, y].
-pub(crate) fn resample(
-    control: &Control,
-    kernels: [&Kernel; 2],
-    window: &SourceWindow,
-    rect: PixelRect,
-) -> Resampled {
+pub(crate) fn resample(control: &Control, kernels: [&Kernel; 2], window: &SourceWindow, rect: PixelRect) -> Resampled {
     let mut bands: Vec<Plane<f32>> = (0..window.band_count()).map(|_| Plane::filled(rect, 0.0)).collect();
     let mut state = Plane::filled(rect, PixelState::NoScene);
     strips(rect, &mut bands, &mut state).into_par_iter().for_each(|mut strip| {
@@ -201,7 +196,8 @@ fn separable(
     ) else {
         return;
     };
-    let is_shift = xs.iter().enumerate().all(|(i, tap)| tap.first == first.first + i as i64 && tap.phase == first.phase);
+    let is_shift =
+        xs.iter().enumerate().all(|(i, tap)| tap.first == first.first + i as i64 && tap.phase == first.phase);
     let mut weighed = vec![0.0_f32; (y1 - y0) as usize * cols];
     let mut sums = vec![0.0_f32; cols];
     for band in 0..window.band_count() {
@@ -349,10 +345,11 @@ pub(crate) fn touching(control: &Control, kernels: [&Kernel; 2], rect: PixelRect
         let tap = Tap::new(place, kernel);
         let is_inside = place + half >= 0 && place + half < extent;
         let weights = kernel.weights(tap.phase).iter().enumerate();
-        is_inside && weights.filter(|(_, weight)| **weight != 0.0).any(|(index, _)| {
-            let at = tap.first + index as i64;
-            at >= from && at < to
-        })
+        is_inside
+            && weights.filter(|(_, weight)| **weight != 0.0).any(|(index, _)| {
+                let at = tap.first + index as i64;
+                at >= from && at < to
+            })
     };
     for (part, cell) in control.cells(rect) {
         let Some(reach) = footprint(cell, kernels, part) else { continue };

@@ -177,11 +177,8 @@ impl WindowBuilder {
         };
         let len = region.width() * region.height();
         let averaged = average != [1, 1];
-        let sums = averaged.then(|| Sums {
-            bands: vec![vec![0.0; len]; bands.len()],
-            valid: vec![0; len],
-            all: vec![0; len],
-        });
+        let sums =
+            averaged.then(|| Sums { bands: vec![vec![0.0; len]; bands.len()], valid: vec![0; len], all: vec![0; len] });
         let values = if averaged { Vec::new() } else { vec![vec![0.0; len]; bands.len()] };
         // What no block covers stays "no data": no kernel reaches there.
         let states = vec![if averaged { VALID } else { NODATA }; len];
@@ -294,7 +291,8 @@ impl WindowBuilder {
                 .bands
                 .into_iter()
                 .map(|band| {
-                    let mean = |(sum, &valid): (f64, &u32)| if valid == 0 { 0.0 } else { (sum / f64::from(valid)) as f32 };
+                    let mean =
+                        |(sum, &valid): (f64, &u32)| if valid == 0 { 0.0 } else { (sum / f64::from(valid)) as f32 };
                     band.into_iter().zip(&sums.valid).map(mean).collect()
                 })
                 .collect();

