@@ -1,0 +1,184 @@
+//! What happens to a schedule, and what is to be done about it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use survey::failure::FailureClass;
+use survey::ids::{Digest, SurveyId};
+use survey::job::{Job, JobKey, ObjectRef};
+
+use crate::journal::Record;
+use crate::schedule::graph::Graph;
+
+/// One try at a job. Ordered: attempts of an earlier coordinator come before those of a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attempt {
+    /// The coordinator that gave it out.
+    pub epoch: u64,
+    /// Its number there.
+    pub counter: u64,
+}
+
+/// What happens.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A survey is to be done.
+    Submit(Box<Submission>),
+    /// A worker calls.
+    Poll(Poll),
+    /// The root findings were read, or could not be.
+    RootRead {
+        /// The survey.
+        survey: SurveyId,
+        /// What was read.
+        object: ObjectRef,
+        /// Where each county's closed components are.
+        read: Result<BTreeMap<u32, Vec<ObjectRef>>, (FailureClass, String)>,
+    },
+    /// A survey is to stop.
+    Cancel(SurveyId),
+    /// Time passes.
+    Tick,
+}
+
+/// A survey to be done, with what an earlier run left.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// Its id.
+    pub survey: SurveyId,
+    /// Its name.
+    pub name: String,
+    /// The committed plan.
+    pub plan: ObjectRef,
+    /// URL of the output.
+    pub output: String,
+    /// The jobs.
+    pub graph: Graph,
+    /// The most that a worker reserves for one job, bytes.
+    pub max_job_memory: u64,
+    /// Jobs that are done already.
+    pub completed: BTreeMap<JobKey, ObjectRef>,
+}
+
+/// A worker's call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Poll {
+    /// The worker: unique per process start.
+    pub worker: String,
+    /// Grows by one with each of its calls.
+    pub sequence: u64,
+    /// Bytes that it has for jobs in all.
+    pub memory_total: u64,
+    /// Bytes that are not reserved.
+    pub memory_free: u64,
+    /// Jobs that it would start now.
+    pub slots: u32,
+    /// Attempts that it holds, with their progress.
+    pub running: Vec<(Attempt, u64)>,
+    /// Jobs that it has done.
+    pub completed: Vec<Completion>,
+    /// Attempts that failed.
+    pub failed: Vec<Failure>,
+    /// It takes no more work.
+    pub draining: bool,
+    /// How long it is willing to wait.
+    pub wait: Duration,
+}
+
+/// A job that a worker says it has done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Completion {
+    /// The survey.
+    pub survey: SurveyId,
+    /// The job.
+    pub key: JobKey,
+    /// Its attempt.
+    pub attempt: Attempt,
+    /// What it committed.
+    pub object: ObjectRef,
+}
+
+/// An attempt that failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// The survey.
+    pub survey: SurveyId,
+    /// The job.
+    pub key: JobKey,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// What the failure means.
+    pub class: FailureClass,
+    /// Why, in words.
+    pub message: String,
+}
+
+/// What is to be done. In order; a record is durable before what follows it is said to anybody.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Write down.
+    Record(Record),
+    /// Answer a worker's call.
+    Answer {
+        /// The worker.
+        worker: String,
+        /// Which call.
+        sequence: u64,
+        /// What to say.
+        answer: Answer,
+    },
+    /// Read the root findings and say where each county's components are.
+    ReadRoot {
+        /// The survey.
+        survey: SurveyId,
+        /// The root findings.
+        object: ObjectRef,
+    },
+    /// Two attempts at the same job committed different bytes: a broken machine, or a bug.
+    Alarm {
+        /// The survey.
+        survey: SurveyId,
+        /// The job.
+        key: JobKey,
+        /// What is in the books.
+        booked: Digest,
+        /// What was reported.
+        reported: Digest,
+        /// By whom.
+        worker: String,
+    },
+    /// A survey's progress or state is another.
+    Changed(SurveyId),
+}
+
+/// An answer to a worker's call.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// Jobs to do.
+    pub assignments: Vec<Assignment>,
+    /// Reports that are in the books.
+    pub acknowledged: Vec<Attempt>,
+    /// Attempts that are no longer wanted.
+    pub revoked: Vec<Attempt>,
+}
+
+impl Answer {
+    /// Whether there is nothing to say.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.assignments.is_empty() && self.acknowledged.is_empty() && self.revoked.is_empty()
+    }
+}
+
+/// A job for a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// The survey.
+    pub survey: SurveyId,
+    /// URL of its output.
+    pub output: String,
+    /// The job.
+    pub job: Job,
+    /// The attempt.
+    pub attempt: Attempt,
+}

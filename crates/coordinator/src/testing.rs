@@ -1,0 +1,98 @@
+//! Small surveys and records for this crate's tests.
+
+use imagery::commit::Output;
+use imagery::store::Stores;
+use survey::grid::{Cell, Grid};
+use survey::ids::{CountyId, Digest, SurveyId};
+use survey::job::{JobKey, ObjectRef};
+use survey::plan::{Context, PlannedCell, SurveyPlan};
+use survey::scene::{BandName, ScenePair};
+use survey::spec::DetectorSpec;
+
+use crate::journal::Record;
+use crate::journal::record::Submitted;
+
+/// An output in a folder.
+pub fn folder(path: &std::path::Path) -> Output {
+    std::fs::create_dir_all(path).unwrap();
+    let stores = Stores::new(&[], &path.to_string_lossy()).unwrap();
+    Output::open(&path.to_string_lossy(), &stores).unwrap()
+}
+
+/// A reference to an object that holds `content`.
+pub fn object(content: &str) -> ObjectRef {
+    ObjectRef { key: format!("stages/{content}"), digest: Digest::of(content.as_bytes()), length: content.len() as u64 }
+}
+
+pub fn submitted(survey: &str) -> Record {
+    Record::Submitted(Submitted {
+        survey: SurveyId::from(survey),
+        name: "a survey".into(),
+        plan: object("plan"),
+        halo_px: 16,
+        max_job_memory: 1 << 30,
+        version: survey::VERSION.into(),
+    })
+}
+
+pub fn completed(pair: u32) -> Record {
+    Record::Completed {
+        survey: SurveyId::from("a"),
+        key: JobKey::Calibrate(pair),
+        object: object(&format!("pair {pair}")),
+    }
+}
+
+fn scene(id: &str) -> survey::scene::Scene {
+    survey::scene::Scene {
+        id: survey::ids::SceneId::from(id),
+        acquired: chrono::DateTime::UNIX_EPOCH,
+        platform: None,
+        gsd_m: 1.0,
+        off_nadir_deg: None,
+        cloud_cover: None,
+        footprint: geo::MultiPolygon(vec![]),
+        assets: vec![],
+        bands: vec![],
+        masks: vec![],
+    }
+}
+
+/// A plan of cells (row, column, pairs) whose pairs need no scene.
+pub fn plan_of_cells(cells: &[(i32, i32, &[u32])], tile_px: i32, counties: usize) -> SurveyPlan {
+    let pairs = cells.iter().flat_map(|(_, _, pairs)| pairs.iter()).max().map_or(0, |&pair| pair + 1);
+    let bands = vec![BandName::new("red"), BandName::new("nir")];
+    let mut cells: Vec<PlannedCell> =
+        cells.iter().map(|&(row, col, pairs)| PlannedCell { cell: Cell { row, col }, pairs: pairs.to_vec() }).collect();
+    cells.sort_by_key(|planned| planned.cell);
+    SurveyPlan {
+        survey: SurveyId::from("a"),
+        name: "a survey".into(),
+        spec_hash: "00".into(),
+        grid: Grid { crs: "EPSG:32652".into(), resolution_m: 1.0 },
+        tile_px,
+        detector: DetectorSpec::default(),
+        counties: (0..counties)
+            .map(|index| survey::county::County {
+                id: CountyId(format!("C{index:04}")),
+                name: format!("County {index}"),
+                parent: None,
+                designated: vec![],
+                border: geo::MultiPolygon(vec![]),
+                notes: vec![],
+            })
+            .collect(),
+        scenes: ["before", "after"].map(scene).to_vec(),
+        pairs: (0..pairs)
+            .map(|pair| ScenePair {
+                before: 0,
+                after: 1,
+                before_bands: bands.clone(),
+                after_bands: bands.clone(),
+                key: format!("pair-{pair}"),
+            })
+            .collect(),
+        cells,
+        context: Context::default(),
+    }
+}

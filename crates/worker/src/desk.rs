@@ -1,0 +1,177 @@
+//! What a worker holds: the attempts that run and the reports that are not acknowledged yet. Shared by the pipeline,
+//! which changes it, and the heartbeat, which tells the coordinator of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use proto::convert::enums::failure_class_to_wire;
+use proto::convert::job::{key_to_wire, object_to_wire};
+use proto::v1;
+use survey::job::JobKey;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::jobs::Committed;
+use crate::runner::{JobFailure, Progress};
+
+/// Memory is counted in pieces of this many bytes, as admission does.
+const UNIT: u64 = 1 << 20;
+
+/// One try at a job: (epoch, counter).
+pub(crate) type AttemptId = (u64, u64);
+
+#[derive(Default)]
+struct Held {
+    survey: String,
+    key: Option<JobKey>,
+    memory: u64,
+    progress: Progress,
+    stop: Option<AbortHandle>,
+    /// What to report, once it has ended.
+    report: Option<Report>,
+}
+
+enum Report {
+    Done(Committed, Duration),
+    Failed(JobFailure),
+}
+
+/// The desk.
+pub(crate) struct Desk {
+    held: Mutex<BTreeMap<AttemptId, Held>>,
+    /// Something is to be told.
+    pub news: Notify,
+    memory: u64,
+    slots: u32,
+}
+
+impl Desk {
+    pub(crate) fn new(memory: u64, slots: u32) -> Self {
+        Self { held: Mutex::default(), news: Notify::new(), memory, slots }
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes up an attempt; `None` where it is held already: the coordinator says it again until it hears of it.
+    pub(crate) fn take_up(&self, attempt: AttemptId, survey: &str, key: JobKey, memory: u64) -> Option<Progress> {
+        let mut held = self.held();
+        if held.contains_key(&attempt) {
+            return None;
+        }
+        let progress = Progress::default();
+        let (survey, memory) = (survey.to_owned(), memory.div_ceil(UNIT) * UNIT);
+        held.insert(
+            attempt,
+            Held { survey, key: Some(key), memory, progress: progress.clone(), stop: None, report: None },
+        );
+        Some(progress)
+    }
+
+    /// Names what stops the attempt. False where it was revoked meanwhile.
+    pub(crate) fn stop_by(&self, attempt: AttemptId, stop: AbortHandle) -> bool {
+        self.held().get_mut(&attempt).map(|held| held.stop = Some(stop)).is_some()
+    }
+
+    /// The attempt has ended.
+    pub(crate) fn end(&self, attempt: AttemptId, ended: Result<(Committed, Duration), JobFailure>) {
+        if let Some(held) = self.held().get_mut(&attempt)
+            && held.report.is_none()
+        {
+            held.stop = None;
+            held.report = Some(match ended {
+                Ok((committed, wall)) => Report::Done(committed, wall),
+                Err(failure) => Report::Failed(failure),
+            });
+        }
+        self.news.notify_one();
+    }
+
+    /// Ends all attempts that run with the same failure.
+    pub(crate) fn end_all(&self, failure: &JobFailure) {
+        for held in self.held().values_mut().filter(|held| held.report.is_none()) {
+            if let Some(stop) = held.stop.take() {
+                stop.abort();
+            }
+            held.report = Some(Report::Failed(failure.clone()));
+        }
+        self.news.notify_one();
+    }
+
+    /// Whether nothing runs and nothing is to be told.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.held().is_empty()
+    }
+
+    /// Whether a report waits to be told.
+    pub(crate) fn has_reports(&self) -> bool {
+        self.held().values().any(|held| held.report.is_some())
+    }
+
+    /// Forgets what the coordinator has in its books, and stops what it no longer wants.
+    pub(crate) fn hear(&self, acknowledged: &[v1::Attempt], revoked: &[v1::Attempt]) {
+        let mut held = self.held();
+        for attempt in acknowledged {
+            let id = (attempt.epoch, attempt.counter);
+            if held.get(&id).is_some_and(|held| held.report.is_some()) {
+                held.remove(&id);
+            }
+        }
+        for attempt in revoked {
+            if let Some(held) = held.remove(&(attempt.epoch, attempt.counter))
+                && let Some(stop) = held.stop
+            {
+                stop.abort();
+            }
+        }
+    }
+
+    /// All that a coordinator is to know.
+    pub(crate) fn request(&self, worker: &str, sequence: u64, draining: bool, wait: Duration) -> v1::PollRequest {
+        let held = self.held();
+        let mut request = v1::PollRequest {
+            worker: worker.to_owned(),
+            sequence,
+            memory_total: self.memory,
+            draining,
+            wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
+            ..v1::PollRequest::default()
+        };
+        let mut reserved = 0_u64;
+        for (&(epoch, counter), held) in held.iter() {
+            let attempt = Some(v1::Attempt { epoch, counter });
+            let (survey, key) = (held.survey.clone(), held.key.map(key_to_wire));
+            match &held.report {
+                None => {
+                    reserved = reserved.saturating_add(held.memory);
+                    request.running.push(v1::Running { attempt, progress: held.progress.get() });
+                }
+                Some(Report::Done(committed, wall)) => request.completed.push(v1::Completion {
+                    survey,
+                    key,
+                    attempt,
+                    object: Some(object_to_wire(&committed.object)),
+                    stats: Some(v1::JobStats {
+                        wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
+                        bytes_fetched: committed.stats.bytes_fetched,
+                        blocks_decoded: committed.stats.blocks_decoded,
+                        peak_memory: 0,
+                    }),
+                }),
+                Some(Report::Failed(failure)) => request.failed.push(v1::Failure {
+                    survey,
+                    key,
+                    attempt,
+                    class: failure_class_to_wire(failure.class),
+                    message: failure.message.clone(),
+                }),
+            }
+        }
+        let running = u32::try_from(request.running.len()).unwrap_or(u32::MAX);
+        request.memory_free = self.memory.saturating_sub(reserved);
+        request.slots = if draining { 0 } else { self.slots.saturating_sub(running) };
+        request
+    }
+}

@@ -1,0 +1,75 @@
+//! What does a job: the seam between getting work and doing it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use survey::failure::FailureClass;
+use survey::job::Job;
+
+use crate::jobs::{self, Committed, JobContext};
+
+/// A job to do.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The survey.
+    pub survey: String,
+    /// URL of its output.
+    pub output: String,
+    /// The job.
+    pub job: Job,
+    /// To be told that the job gets on.
+    pub progress: Progress,
+}
+
+/// A number that grows while a job gets on. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    /// The job has got on.
+    pub fn advance(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it has.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Why a job failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobFailure {
+    /// What that means for a scheduler.
+    pub class: FailureClass,
+    /// Why, in words.
+    pub message: String,
+}
+
+/// Does jobs. Dropping the future stops the job at its next pause.
+pub trait JobRunner: Send + Sync + 'static {
+    /// Does a job; what it committed is durable.
+    fn run(&self, work: Work) -> BoxFuture<'_, Result<Committed, JobFailure>>;
+}
+
+impl JobRunner for JobContext {
+    fn run(&self, work: Work) -> BoxFuture<'_, Result<Committed, JobFailure>> {
+        async move {
+            if work.output != self.output.url().as_str() {
+                let message = format!(
+                    "the survey writes to {} and this worker to {}; start the worker for that output",
+                    work.output,
+                    self.output.label()
+                );
+                return Err(JobFailure { class: FailureClass::Retryable, message });
+            }
+            jobs::run(self, &work.job)
+                .await
+                .map_err(|error| JobFailure { class: error.class(), message: error.to_string() })
+        }
+        .boxed()
+    }
+}
