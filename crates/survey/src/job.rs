@@ -78,8 +78,8 @@ pub struct Job {
     /// The plan that the key refers to.
     pub plan: ObjectRef,
     /// Committed objects that it reads, in the order that its kind defines: detect: the calibrations of the pairs of
-    /// its cells, by pair index; merge: the findings below, by block; assemble: the root findings, then the findings
-    /// that hold the county's closed components.
+    /// its cells, by pair index; merge: the findings below, by block; assemble: the root findings, then the calibrations
+    /// of the pairs that may have seen the county, then the findings that hold the county's closed components.
     pub inputs: Vec<JobInput>,
     /// Bytes of memory that it may use at most.
     pub memory: u64,
