@@ -88,11 +88,8 @@ impl Output {
     /// [`ImageryError::Output`], or [`ImageryError::Transient`] where another attempt may succeed.
     pub async fn commit(&self, key_stem: &str, ext: &str, bytes: Bytes) -> Result<ObjectRef, ImageryError> {
         let digest = Digest::of(&bytes);
-        let reference = ObjectRef {
-            key: format!("{key_stem}.{}.{ext}", digest.short()),
-            digest,
-            length: bytes.len() as u64,
-        };
+        let reference =
+            ObjectRef { key: format!("{key_stem}.{}.{ext}", digest.short()), digest, length: bytes.len() as u64 };
         if !self.put_if_absent(&reference.key, bytes.clone()).await? {
             match self.fetch(&reference).await {
                 Ok(_) => {}

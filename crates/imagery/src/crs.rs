@@ -102,21 +102,23 @@ impl Crs {
         if let Some(grids) = term(text, "nadgrids").filter(|grids| *grids != "@null") {
             return Err(error(name, format!("datum grids ({grids}) are not supported; give +towgs84 instead")));
         }
-        let proj = Proj::from_proj_string(text)
+        // proj4rs takes this datum with its grids only; without them it is still a CRS to work within.
+        let without_grids = text.replace("+datum=NAD27", "+ellps=clrk66");
+        let proj = Proj::from_proj_string(&without_grids)
             .map_err(|cause| error(name, format!("{cause}; see the PROJ documentation, or use an EPSG code")))?;
         if proj.is_geocent() {
             return Err(error(name, "geocentric coordinates cannot be used; choose a geographic or projected CRS"));
         }
         if !proj.has_inverse() || !proj.has_forward() {
-            return Err(error(name, format!("the projection `{}` works one way only; choose another", proj.projname())));
+            return Err(error(
+                name,
+                format!("the projection `{}` works one way only; choose another", proj.projname()),
+            ));
         }
         let (a, b) = proj.ellipse_parameters();
         let datum = term(text, "datum").unwrap_or("");
-        let unanchored = if datum.eq_ignore_ascii_case("NAD27") {
+        let unanchored = if datum == "NAD27" {
             Some("NAD27 needs datum grids, which are not supported")
-        } else if datum.eq_ignore_ascii_case("potsdam") && term(text, "towgs84").is_none() {
-            // Catalogued with a grid in newer PROJ; its seven parameters are part of the datum here.
-            None
         } else if !datum.is_empty() || term(text, "towgs84").is_some() || term(text, "nadgrids").is_some() {
             None
         } else if (a - b).abs() < 1e-9 || (a - WGS84_A).abs() < 1e-3 && (b - (1.0 - WGS84_F) * WGS84_A).abs() < 1e-3 {
@@ -227,8 +229,7 @@ impl Transformer {
         if self.same {
             return Some((x, y));
         }
-        let mut point =
-            if self.from.is_geographic() { (x.to_radians(), y.to_radians(), 0.0) } else { (x, y, 0.0) };
+        let mut point = if self.from.is_geographic() { (x.to_radians(), y.to_radians(), 0.0) } else { (x, y, 0.0) };
         transform(&self.from.proj, &self.to.proj, &mut point).ok()?;
         let (x, y) =
             if self.to.is_geographic() { (point.0.to_degrees(), point.1.to_degrees()) } else { (point.0, point.1) };
@@ -311,7 +312,10 @@ mod tests {
             let (got_x, got_y) = apply(WGS84, crs, lon, lat);
             assert!((got_x - x).abs() < 1e-4 && (got_y - y).abs() < 1e-4, "{crs}: ({got_x}, {got_y}) for ({x}, {y})");
             let (back_lon, back_lat) = apply(crs, WGS84, x, y);
-            assert!((back_lon - lon).abs() < 1e-9 && (back_lat - lat).abs() < 1e-9, "{crs}: back ({back_lon}, {back_lat})");
+            assert!(
+                (back_lon - lon).abs() < 1e-9 && (back_lat - lat).abs() < 1e-9,
+                "{crs}: back ({back_lon}, {back_lat})"
+            );
         }
     }
 

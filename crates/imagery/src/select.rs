@@ -42,13 +42,19 @@ pub struct Selection {
 ///
 /// # Errors
 /// Where a CRS is unknown, or a scene lacks a band that `detector.bands` names.
-pub fn choose(cells: &[Cell], grid: &Grid, before: &[Scene], after: &[Scene], detector: &DetectorSpec) -> Result<Selection, ImageryError> {
+pub fn choose(
+    cells: &[Cell],
+    grid: &Grid,
+    before: &[Scene],
+    after: &[Scene],
+    detector: &DetectorSpec,
+) -> Result<Selection, ImageryError> {
     let seen_before = coverage(cells, grid, before)?;
     let seen_after = coverage(cells, grid, after)?;
     let mut bands = BTreeMap::new();
     let mut chosen: BTreeSet<(usize, usize)> = BTreeSet::new();
     let mut by_cell = Vec::with_capacity(cells.len());
-    let mut cache: BTreeMap<(&[Seen], &[Seen]), Vec<(usize, usize)>> = BTreeMap::new();
+    let mut cache: BTreeMap<Views<'_>, Vec<(usize, usize)>> = BTreeMap::new();
     for (seen_before, seen_after) in seen_before.iter().zip(&seen_after) {
         // Neighbouring cells deep inside the same scenes have the same choice.
         let pairs = match cache.get(&(seen_before.as_slice(), seen_after.as_slice())) {
@@ -71,6 +77,9 @@ struct Seen {
     scene: usize,
     points: u64,
 }
+
+/// The views that scenes of the two dates have of a cell.
+type Views<'a> = (&'a [Seen], &'a [Seen]);
 
 type Bands = (Vec<BandName>, Vec<BandName>);
 
@@ -167,10 +176,14 @@ fn comparable(before: &Scene, after: &Scene, detector: &DetectorSpec) -> Result<
         }
         return Ok(Some((named.clone(), named)));
     }
-    let spectral = |scene: &Scene| -> Vec<BandName> { scene.bands.iter().map(|band| band.name.clone()).filter(BandName::is_spectral).collect() };
+    let spectral = |scene: &Scene| -> Vec<BandName> {
+        scene.bands.iter().map(|band| band.name.clone()).filter(BandName::is_spectral).collect()
+    };
     let (of_before, of_after) = (spectral(before), spectral(after));
     let mut common: Vec<BandName> = of_before.iter().filter(|band| of_after.contains(band)).cloned().collect();
-    common.sort_by_key(|band| (CORE_BANDS.iter().position(|core| *core == band.as_str()).unwrap_or(CORE_BANDS.len()), band.clone()));
+    common.sort_by_key(|band| {
+        (CORE_BANDS.iter().position(|core| *core == band.as_str()).unwrap_or(CORE_BANDS.len()), band.clone())
+    });
     let core = common.iter().take_while(|band| CORE_BANDS.contains(&band.as_str())).count();
     if core >= 3 {
         common.truncate(core);
@@ -194,29 +207,45 @@ fn assemble(
     scenes.sort_by(|a, b| (a.acquired, &a.id).cmp(&(b.acquired, &b.id)));
     scenes.dedup_by(|a, b| a.id == b.id && a.acquired == b.acquired);
     let index = |scene: &Scene| {
-        scenes.binary_search_by(|other| (other.acquired, &other.id).cmp(&(scene.acquired, &scene.id))).unwrap_or_default() as u32
+        scenes
+            .binary_search_by(|other| (other.acquired, &other.id).cmp(&(scene.acquired, &scene.id)))
+            .unwrap_or_default() as u32
     };
     let mut pairs: Vec<((usize, usize), ScenePair)> = chosen
         .iter()
         .filter_map(|&(b, a)| {
             let (before_bands, after_bands) = bands.get(&(b, a))?.clone()?;
             let key = format!("{}~{}", safe(before[b].id.as_ref()), safe(after[a].id.as_ref()));
-            Some(((b, a), ScenePair { before: index(&before[b]), after: index(&after[a]), before_bands, after_bands, key }))
+            Some((
+                (b, a),
+                ScenePair { before: index(&before[b]), after: index(&after[a]), before_bands, after_bands, key },
+            ))
         })
         .collect();
     pairs.sort_by(|a, b| a.1.key.cmp(&b.1.key));
-    let place: BTreeMap<(usize, usize), u32> = pairs.iter().enumerate().map(|(place, (pair, _))| (*pair, place as u32)).collect();
+    let place: BTreeMap<(usize, usize), u32> =
+        pairs.iter().enumerate().map(|(place, (pair, _))| (*pair, place as u32)).collect();
     let by_cell = cells
         .iter()
         .zip(by_cell)
-        .map(|(&cell, pairs)| PlannedCell { cell, pairs: pairs.iter().filter_map(|pair| place.get(pair).copied()).collect() })
+        .map(|(&cell, pairs)| PlannedCell {
+            cell,
+            pairs: pairs.iter().filter_map(|pair| place.get(pair).copied()).collect(),
+        })
         .collect();
-    Selection { scenes: scenes.into_iter().cloned().collect(), pairs: pairs.into_iter().map(|(_, pair)| pair).collect(), by_cell, warnings: Vec::new() }
+    Selection {
+        scenes: scenes.into_iter().cloned().collect(),
+        pairs: pairs.into_iter().map(|(_, pair)| pair).collect(),
+        by_cell,
+        warnings: Vec::new(),
+    }
 }
 
 /// A name that is safe in an object key.
 fn safe(name: &str) -> String {
-    name.chars().map(|letter| if letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.') { letter } else { '_' }).collect()
+    name.chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.') { letter } else { '_' })
+        .collect()
 }
 
 /// For each cell, the scenes that touch it.
@@ -266,7 +295,12 @@ fn outline(scene: &Scene, grid: &Grid, to: &Crs) -> Result<Vec<Ring>, ImageryErr
     }
     let transformer = Transformer::new(&Crs::parse("EPSG:4326")?, to)?;
     let project = |point: &Coord<f64>| transformer.apply(point.x, point.y).map(|(x, y)| grid.to_pixel(x, y));
-    Ok(scene.footprint.0.iter().map(|polygon| Ring(polygon.exterior().0.iter().filter_map(project).collect())).collect())
+    Ok(scene
+        .footprint
+        .0
+        .iter()
+        .map(|polygon| Ring(polygon.exterior().0.iter().filter_map(project).collect()))
+        .collect())
 }
 
 impl Ring {
@@ -279,22 +313,23 @@ impl Ring {
         if self.0.len() < 3 || self.0.iter().any(|(row, col)| !(row.is_finite() && col.is_finite())) {
             return;
         }
-        let (top, bottom) = self.0.iter().fold((f64::MAX, f64::MIN), |(top, bottom), &(row, _)| (top.min(row), bottom.max(row)));
+        let (top, bottom) =
+            self.0.iter().fold((f64::MAX, f64::MIN), |(top, bottom), &(row, _)| (top.min(row), bottom.max(row)));
         // Cells that the outline itself passes: they may be touched between two sample points.
         let mut touched = BTreeSet::new();
         for (from, to) in self.edges() {
             let (rows, cols) = (to.0 - from.0, to.1 - from.1);
             let steps = (rows.abs().max(cols.abs()) / f64::from(CELL_PX / 2)).ceil().clamp(1.0, 1e5) as u32;
-            let at = |step: u32| (from.0 + rows * f64::from(step) / f64::from(steps), from.1 + cols * f64::from(step) / f64::from(steps));
+            let at = |step: u32| {
+                (from.0 + rows * f64::from(step) / f64::from(steps), from.1 + cols * f64::from(step) / f64::from(steps))
+            };
             for step in 0..steps {
                 let (a, b) = (at(step), at(step + 1));
-                let rect = PixelRect::new(
-                    a.0.min(b.0).floor() as i32,
-                    a.1.min(b.1).floor() as i32,
-                    a.0.max(b.0).ceil() as i32,
-                    a.1.max(b.1).ceil() as i32,
-                );
-                touched.extend(rect.cells());
+                let (row, col) = (a.0.min(b.0).floor() as i32, a.1.min(b.1).floor() as i32);
+                // A side along a pixel border has no height or width of its own.
+                let (row1, col1) =
+                    ((a.0.max(b.0).ceil() as i32).max(row + 1), (a.1.max(b.1).ceil() as i32).max(col + 1));
+                touched.extend(PixelRect::new(row, col, row1, col1).cells().filter(|&cell| passes(cell, a, b)));
             }
         }
         let start = cells.partition_point(|cell| f64::from((cell.row + 1) * CELL_PX) <= top);
@@ -333,6 +368,31 @@ impl Ring {
     }
 }
 
+/// Whether a part of the line from `a` to `b`, given as (row, col), lies inside a cell and not only on its border.
+fn passes(cell: Cell, a: (f64, f64), b: (f64, f64)) -> bool {
+    let rect = cell.rect();
+    let (rows, cols) = (b.0 - a.0, b.1 - a.1);
+    let (mut enter, mut leave) = (0.0_f64, 1.0_f64);
+    // Liang and Barsky: the part of the line that lies on the inner side of all four borders.
+    for (towards, inside) in [
+        (-cols, a.1 - f64::from(rect.col0)),
+        (cols, f64::from(rect.col1) - a.1),
+        (-rows, a.0 - f64::from(rect.row0)),
+        (rows, f64::from(rect.row1) - a.0),
+    ] {
+        if towards == 0.0 {
+            if inside <= 0.0 {
+                return false;
+            }
+        } else if towards < 0.0 {
+            enter = enter.max(inside / towards);
+        } else {
+            leave = leave.min(inside / towards);
+        }
+    }
+    enter < leave
+}
+
 /// Pixel coordinate of a sample point of a cell.
 fn sample_at(cell: i32, sample: i32) -> f64 {
     f64::from(cell * CELL_PX) + (f64::from(sample) + 0.5) * f64::from(CELL_PX) / f64::from(SAMPLES)
@@ -359,7 +419,14 @@ mod tests {
             assets: vec![Asset {
                 href: String::new(),
                 crs: "EPSG:32652".into(),
-                transform: GeoTransform { x0: f64::from(col0), x_per_col: 1.0, x_per_row: 0.0, y0: 0.0, y_per_col: 0.0, y_per_row: -1.0 },
+                transform: GeoTransform {
+                    x0: f64::from(col0),
+                    x_per_col: 1.0,
+                    x_per_row: 0.0,
+                    y0: 0.0,
+                    y_per_col: 0.0,
+                    y_per_row: -1.0,
+                },
                 width: (col1 - col0) as u32,
                 height: 1024,
                 bits_per_sample: 8,
@@ -371,7 +438,14 @@ mod tests {
             bands: bands
                 .iter()
                 .enumerate()
-                .map(|(index, name)| SceneBand { name: BandName::new(name), asset: 0, index: index as u16, scale: 1.0, offset: 0.0, nodata: None })
+                .map(|(index, name)| SceneBand {
+                    name: BandName::new(name),
+                    asset: 0,
+                    index: index as u16,
+                    scale: 1.0,
+                    offset: 0.0,
+                    nodata: None,
+                })
                 .collect(),
             masks: vec![],
         }
@@ -392,7 +466,9 @@ mod tests {
         let before = [scene("b", "2023-06-01", (0, 2048), RGB)];
         let after = [scene("west", "2024-06-01", (0, 800), RGB), scene("east", "2024-06-02", (800, 2048), RGB)];
         let selection = choose(&cells(), &grid(), &before, &after, &DetectorSpec::default()).unwrap();
-        let names = |cell: usize| -> Vec<&str> { selection.by_cell[cell].pairs.iter().map(|&pair| selection.pairs[pair as usize].key.as_str()).collect() };
+        let names = |cell: usize| -> Vec<&str> {
+            selection.by_cell[cell].pairs.iter().map(|&pair| selection.pairs[pair as usize].key.as_str()).collect()
+        };
         assert_eq!(names(0), ["b~west"]);
         // Column 800 lies in the second cell: 288 of its columns are the western scene's.
         assert_eq!(names(1), ["b~west", "b~east"]);
@@ -427,7 +503,9 @@ mod tests {
         let names: Vec<&str> = selection.pairs[0].before_bands.iter().map(BandName::as_str).collect();
         assert_eq!(names, ["green", "red", "nir"]);
         let named = DetectorSpec { bands: Some(vec!["swir16".into()]), ..DetectorSpec::default() };
-        assert!(choose(&cells(), &grid(), &before, &after, &named).unwrap_err().to_string().contains("no band `swir16`"));
+        assert!(
+            choose(&cells(), &grid(), &before, &after, &named).unwrap_err().to_string().contains("no band `swir16`")
+        );
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::MAX_DOCUMENT;
 use super::document::{self, Document};
 use super::gather::{Gathering, Query};
 use super::json::{get, links, number, text};
-use super::MAX_DOCUMENT;
 use crate::error::ImageryError;
 use crate::store::{Stores, address};
 
@@ -50,7 +50,13 @@ impl Request {
                 .header("content-type", "application/json")
                 .body(Value::Object(body.clone()).to_string()),
         };
-        stores.request(request.header("accept", "application/geo+json, application/json"), self.url().as_str(), MAX_DOCUMENT).await
+        stores
+            .request(
+                request.header("accept", "application/geo+json, application/json"),
+                self.url().as_str(),
+                MAX_DOCUMENT,
+            )
+            .await
     }
 }
 
@@ -70,7 +76,10 @@ pub(super) async fn search(
     if gathering.found.is_empty() && dates.0.is_some() && dates.1.is_some() {
         // For the nearest date: two years around the window, one page each side is enough to tell.
         let year = chrono::Days::new(365);
-        let wide = (dates.0.and_then(|date| date.checked_sub_days(year)), dates.1.and_then(|date| date.checked_add_days(year)));
+        let wide = (
+            dates.0.and_then(|date| date.checked_sub_days(year)),
+            dates.1.and_then(|date| date.checked_add_days(year)),
+        );
         let request = first_request(root, url, &gathering.query, interval(wide))?;
         if let Err(error) = pages(stores, request, gathering, 2).await {
             tracing::debug!(%error, "no nearest date");
@@ -113,7 +122,9 @@ fn first_request(
 ) -> Result<Request, ImageryError> {
     let collections = query.window.collections.clone().unwrap_or_default();
     let searches: Vec<_> = links(root).filter(|link| link.rel == "search").collect();
-    let is_post = |link: &&super::json::Link<'_>| text(link.whole, "method").is_some_and(|method| method.eq_ignore_ascii_case("post"));
+    let is_post = |link: &&super::json::Link<'_>| {
+        text(link.whole, "method").is_some_and(|method| method.eq_ignore_ascii_case("post"))
+    };
     let bbox: Vec<String> = query.bbox.iter().map(ToString::to_string).collect();
     let whole_world = query.bbox == [-180.0, -90.0, 180.0, 90.0];
     let get = |mut target: Url, collections: &[String]| {
@@ -190,7 +201,9 @@ async fn pages(
     for page_number in 1.. {
         let href = || address::label(request.url().as_str());
         if !asked.insert(request.identity()) {
-            gathering.warnings.push(format!("{}: the search leads back to a page that was read; it ends there", href()));
+            gathering
+                .warnings
+                .push(format!("{}: the search leads back to a page that was read; it ends there", href()));
             break;
         }
         let bytes = request.send(stores).await?;

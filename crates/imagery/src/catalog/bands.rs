@@ -31,7 +31,10 @@ impl Sensor {
         } else if any(&|word| word.contains("landsat-8") || word.contains("landsat-9") || word == "oli") {
             Self::Oli
         } else if any(&|word| {
-            word == "tm" || word == "etm" || word == "etm+" || ["-4", "-5", "-7"].iter().any(|n| word == format!("landsat{n}"))
+            word == "tm"
+                || word == "etm"
+                || word == "etm+"
+                || ["-4", "-5", "-7"].iter().any(|n| word == format!("landsat{n}"))
         }) {
             Self::Tm
         } else {
@@ -142,7 +145,8 @@ pub(super) fn usage(key: &str, asset: &Value, sensor: Sensor) -> Use {
     let has = |role: &str| roles.iter().any(|known| known == role);
     let key = key.to_ascii_lowercase();
     if ["thumbnail", "overview", "metadata", "tiles", "date", "quicklook", "preview"].iter().any(|role| has(role))
-        || key.contains("thumbnail") || key.contains("preview")
+        || key.contains("thumbnail")
+        || key.contains("preview")
     {
         return Use::Not(None);
     }
@@ -163,6 +167,10 @@ pub(super) fn usage(key: &str, asset: &Value, sensor: Sensor) -> Use {
     }
     if key == "qa_pixel" || path.ends_with("qa_pixel.tif") {
         return Use::Mask(MaskMeaning::LandsatQa, 0);
+    }
+    if key.starts_with("qa_") || key.ends_with("_qa") {
+        // Bits of Landsat's older algorithms, aerosol and saturation call themselves masks: QA_PIXEL is the one to read.
+        return Use::Not(None);
     }
     if has("data-mask") || key == "udm2" || has("udm2") {
         return Use::Mask(MaskMeaning::DataMask, 0);
@@ -219,7 +227,11 @@ pub(super) fn of_asset(key: &str, asset: &Value, properties: &Value, sensor: Sen
         return bands;
     }
     // No band is named: the asset's key is what is left.
-    let names: Vec<&str> = if rendered && (bands.is_empty() || bands.len() >= 3) {
+    let key_words: Vec<String> = key.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_ascii_lowercase).collect();
+    let says = |words: &[&str]| key_words.iter().any(|word| words.contains(&word.as_str()));
+    let names: Vec<&str> = if says(&["rgbir", "rgbnir", "rgbn"]) && (bands.is_empty() || bands.len() >= 4) {
+        vec!["red", "green", "blue", "nir"]
+    } else if (rendered || says(&["rgb"])) && (bands.is_empty() || bands.len() >= 3) {
         vec!["red", "green", "blue"]
     } else if bands.len() <= 1 {
         match sensor.band(Some(key), Some(key)) {
@@ -272,7 +284,8 @@ mod tests {
 
     #[test]
     fn common_names_of_both_stac_versions_are_read() {
-        let old = json!({"eo:bands": [{"name": "band-1", "common_name": "red"}, {"name": "band-4", "common_name": "nir"}]});
+        let old =
+            json!({"eo:bands": [{"name": "band-1", "common_name": "red"}, {"name": "band-4", "common_name": "nir"}]});
         let new = json!({"bands": [{"name": "R", "eo:common_name": "red", "nodata": 0}, {"name": "alpha"}]});
         assert_eq!(names(&of_asset("data", &old, &json!({}), Sensor::Other, false)), ["red", "nir"]);
         let bands = of_asset("data", &new, &json!({}), Sensor::Other, false);
@@ -288,7 +301,10 @@ mod tests {
             let asset = json!({"eo:bands": [{"name": id, "common_name": "rededge"}]});
             names(&of_asset(id, &asset, &properties, sensor, false))[0].to_owned()
         };
-        assert_eq!([name("B05"), name("B06"), name("B07"), name("B8A")], ["rededge071", "rededge075", "rededge078", "nir08"]);
+        assert_eq!(
+            [name("B05"), name("B06"), name("B07"), name("B8A")],
+            ["rededge071", "rededge075", "rededge078", "nir08"]
+        );
     }
 
     #[test]
@@ -297,15 +313,21 @@ mod tests {
         assert_eq!(names(&of_asset("B4", &json!({}), &json!({}), landsat, false)), ["nir08"]);
         assert_eq!(names(&of_asset("nir", &json!({}), &json!({}), Sensor::Other, false)), ["nir"]);
         assert_eq!(names(&of_asset("visual", &json!({}), &json!({}), Sensor::Other, true)), ["red", "green", "blue"]);
+        let naip = of_asset("GEOTIFF_AZURE_RGBIR", &json!({}), &json!({}), Sensor::Other, false);
+        assert_eq!(names(&naip), ["red", "green", "blue", "nir"]);
         assert_eq!(names(&of_asset("data", &json!({"raster:bands": [{}]}), &json!({}), Sensor::Other, false)), [""]);
     }
 
     #[test]
     fn masks_previews_and_other_formats_are_told_from_bands() {
         let tiff = |roles: Value| json!({"href": "a.tif", "type": "image/tiff", "roles": roles});
-        assert_eq!(usage("SCL", &tiff(json!(["data"])), Sensor::Sentinel2), Use::Mask(MaskMeaning::SceneClassification, 0));
+        assert_eq!(
+            usage("SCL", &tiff(json!(["data"])), Sensor::Sentinel2),
+            Use::Mask(MaskMeaning::SceneClassification, 0)
+        );
         assert_eq!(usage("qa_pixel", &tiff(json!(["cloud"])), Sensor::Oli), Use::Mask(MaskMeaning::LandsatQa, 0));
         assert_eq!(usage("mask", &tiff(json!(["data-mask"])), Sensor::Other), Use::Mask(MaskMeaning::DataMask, 0));
+        assert_eq!(usage("qa_aerosol", &tiff(json!(["data-mask", "water-mask"])), Sensor::Oli), Use::Not(None));
         assert_eq!(usage("x", &tiff(json!(["thumbnail"])), Sensor::Other), Use::Not(None));
         assert_eq!(usage("visual", &tiff(json!(["visual"])), Sensor::Other), Use::Bands { rendered: true });
         let jp2 = json!({"href": "a.jp2", "type": "image/jp2", "roles": ["data"]});

@@ -5,7 +5,7 @@ use geo::{Coord, MultiPolygon, Polygon};
 use survey::scene::{Asset, Scene};
 
 use super::footprint::unwrap_ring;
-use super::item::pixel_m;
+use super::placement::pixel_m;
 use crate::cog::{DataType, Limits, Raster};
 use crate::crs::{Crs, Transformer, WGS84};
 use crate::error::ImageryError;
@@ -36,7 +36,10 @@ pub fn is_complete(scene: &Scene) -> bool {
 pub async fn complete(stores: &Stores, mut scene: Scene, pin: bool) -> Result<Scene, ImageryError> {
     let assets = std::mem::take(&mut scene.assets);
     let completed: Vec<Result<Asset, ImageryError>> =
-        futures::stream::iter(assets.into_iter().map(|asset| complete_asset(stores, asset, pin))).buffered(AT_ONCE).collect().await;
+        futures::stream::iter(assets.into_iter().map(|asset| complete_asset(stores, asset, pin)))
+            .buffered(AT_ONCE)
+            .collect()
+            .await;
     scene.assets = completed.into_iter().collect::<Result<_, _>>()?;
     check_bands(&scene)?;
     if scene.footprint.0.is_empty() {
@@ -104,7 +107,10 @@ async fn from_header(file: &RemoteFile, mut asset: Asset) -> Result<Asset, Image
         asset.crs = Crs::parse(crs)?.name().to_owned();
     } else if asset.crs.is_empty() {
         let why = info.crs_problem.as_deref().unwrap_or("it declares none");
-        return Err(mend(&format!("a file without a usable CRS ({why})"), "give `crs` with the scene, or write it with gdal_edit"));
+        return Err(mend(
+            &format!("a file without a usable CRS ({why})"),
+            "give `crs` with the scene, or write it with gdal_edit",
+        ));
     }
     asset.transform = info.transform.ok_or_else(|| {
         mend("a file without a georeference", "give it one (gdalwarp), so that each pixel has a place")

@@ -28,11 +28,8 @@ const MAX_ITEMS: usize = 1_000_000;
 /// # Errors
 /// [`ImageryError::Document`] for what is neither JSON nor Parquet, and for JSON that holds no scenes.
 pub(super) fn parse(bytes: &[u8], url: &Url) -> Result<Document, ImageryError> {
-    let refuse = |cause: String, mend: &str| ImageryError::Document {
-        href: label(url.as_str()),
-        cause,
-        mend: mend.to_owned(),
-    };
+    let refuse =
+        |cause: String, mend: &str| ImageryError::Document { href: label(url.as_str()), cause, mend: mend.to_owned() };
     if bytes.starts_with(b"PAR1") {
         return Ok(Document::Table);
     }
@@ -59,7 +56,9 @@ pub(super) fn parse(bytes: &[u8], url: &Url) -> Result<Document, ImageryError> {
         (_, Some("FeatureCollection")) => {
             let mut value = value;
             match value.get_mut("features").map(Value::take) {
-                Some(Value::Array(items)) if items.len() <= MAX_ITEMS => Ok(Document::Items { items, whole: Some(value) }),
+                Some(Value::Array(items)) if items.len() <= MAX_ITEMS => {
+                    Ok(Document::Items { items, whole: Some(value) })
+                }
                 Some(Value::Array(_)) => Err(refuse(format!("it has more than {MAX_ITEMS} items"), "split it")),
                 _ => Err(refuse("an item collection without `features`".into(), "give a STAC item collection")),
             }
@@ -74,7 +73,9 @@ pub(super) fn parse(bytes: &[u8], url: &Url) -> Result<Document, ImageryError> {
             }
             let served = matches!(url.scheme(), "http" | "https");
             let searches = links(&value).any(|link| link.rel == "search")
-                || list(&value, "conformsTo").iter().any(|class| class.as_str().is_some_and(|class| class.contains("item-search")));
+                || list(&value, "conformsTo")
+                    .iter()
+                    .any(|class| class.as_str().is_some_and(|class| class.contains("item-search")));
             let serves_items = kind == Some("Collection") && links(&value).any(|link| link.rel == "items");
             if served && (searches || serves_items) { Ok(Document::Api(value)) } else { Ok(Document::Catalog(value)) }
         }

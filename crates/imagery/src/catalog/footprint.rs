@@ -50,6 +50,21 @@ pub(super) fn from_wkb(bytes: &[u8]) -> Result<MultiPolygon<f64>, String> {
     build(polygons)
 }
 
+/// The GeoJSON name of a well-known binary geometry that is no polygon.
+pub(super) fn other_kind(bytes: &[u8]) -> Option<&'static str> {
+    let mut reader = Wkb { bytes, little: true, vertices: 0 };
+    let [order] = reader.take::<1>()?;
+    reader.little = order == 1;
+    match (reader.u32()? & 0x0fff_ffff) % 1000 {
+        1 => Some("Point"),
+        2 => Some("LineString"),
+        4 => Some("MultiPoint"),
+        5 => Some("MultiLineString"),
+        7 => Some("GeometryCollection"),
+        _ => None,
+    }
+}
+
 /// A cursor over well-known binary that never reads beyond its bytes.
 struct Wkb<'a> {
     bytes: &'a [u8],
@@ -237,7 +252,10 @@ mod tests {
             (json!(null), "no geometry"),
             (json!({"type": "Point", "coordinates": [1, 2]}), "Point"),
             (json!({"type": "Polygon", "coordinates": [[[1, 2], ["x", 3]]]}), "malformed"),
-            (json!({"type": "Polygon", "coordinates": [[[500000, 4000000], [500001, 4000000], [5, 4], [1, 2]]]}), "longitude"),
+            (
+                json!({"type": "Polygon", "coordinates": [[[500000, 4000000], [500001, 4000000], [5, 4], [1, 2]]]}),
+                "longitude",
+            ),
             (json!({"type": "MultiPolygon", "coordinates": []}), "empty"),
         ] {
             let error = from_geojson(&geometry).unwrap_err();

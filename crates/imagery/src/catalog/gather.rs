@@ -69,8 +69,8 @@ pub(super) struct Gathering<'a> {
     pub left_out: LeftOut,
     /// The scene over the counties that is nearest to the window in time, though outside it.
     nearest: Option<(i64, NaiveDate, SceneId)>,
-    /// (collection, id) of the items that were seen: pages may repeat.
-    seen: BTreeSet<(String, String)>,
+    /// (collection, id, time) of the items that were seen: pages may repeat.
+    seen: BTreeSet<(String, String, String)>,
 }
 
 impl<'a> Gathering<'a> {
@@ -91,8 +91,9 @@ impl<'a> Gathering<'a> {
     /// new.
     pub(super) fn item(&mut self, item: &Value, base: &Url, inherited: Option<&str>) -> bool {
         let collection = text(item, "collection").or(inherited).unwrap_or_default().to_owned();
+        let time = item.get("properties").and_then(|properties| text(properties, "datetime")).unwrap_or_default();
         if let Some(id) = text(item, "id")
-            && !self.seen.insert((collection.clone(), id.to_owned()))
+            && !self.seen.insert((collection.clone(), id.to_owned(), time.to_owned()))
         {
             return false;
         }
@@ -124,7 +125,8 @@ impl<'a> Gathering<'a> {
             self.left_out.elsewhere += 1;
             return;
         }
-        let too_much = |value: Option<f64>, limit: Option<f64>| value.zip(limit).is_some_and(|(value, limit)| value > limit);
+        let too_much =
+            |value: Option<f64>, limit: Option<f64>| value.zip(limit).is_some_and(|(value, limit)| value > limit);
         if too_much(scene.cloud_cover, self.query.window.max_cloud_cover) {
             self.left_out.cloudy += 1;
             return;
@@ -155,8 +157,12 @@ impl<'a> Gathering<'a> {
         let before = found.len();
         // The best copy of an acquisition comes first, whatever the order in which they were found.
         found.sort_by(|a, b| {
-            let order = |candidate: &Candidate| (candidate.scene.acquired.timestamp(), candidate.scene.platform.as_deref().map(str::to_ascii_lowercase));
-            order(a).cmp(&order(b)).then_with(|| b.processed.cmp(&a.processed)).then_with(|| b.scene.id.cmp(&a.scene.id))
+            let time = |candidate: &Candidate| candidate.scene.acquired.timestamp();
+            time(a)
+                .cmp(&time(b))
+                .then_with(|| b.processed.cmp(&a.processed))
+                .then_with(|| b.scene.id.cmp(&a.scene.id))
+                .then_with(|| b.scene.platform.cmp(&a.scene.platform))
         });
         let mut kept: Vec<Candidate> = Vec::with_capacity(found.len());
         for candidate in found {
@@ -172,15 +178,25 @@ impl<'a> Gathering<'a> {
         self.left_out.duplicates += before - kept.len();
         let mut scenes: Vec<Scene> = kept.into_iter().map(|candidate| candidate.scene).collect();
         scenes.sort_by(|a, b| (a.acquired, &a.id).cmp(&(b.acquired, &b.id)));
+        // Two acquisitions under one id: the later ones get their time, since ids name scenes in results.
+        let mut ids = BTreeSet::new();
+        for scene in &mut scenes {
+            if !ids.insert(scene.id.clone()) {
+                scene.id = SceneId(format!("{}@{}", scene.id, scene.acquired.format("%Y-%m-%dT%H%M%SZ")));
+            }
+        }
         scenes
     }
 }
 
-/// Whether two scenes are copies of one acquisition: the same platform and second, and the same tile, or nearly the same
-/// footprint where one of them names no tile.
+/// Whether two scenes of one second are copies of one acquisition: the same id, or the same platform and the same tile,
+/// or nearly the same footprint where one of them names no tile.
 fn is_same_acquisition(a: &Candidate, b: &Candidate) -> bool {
     let platform = |candidate: &Candidate| candidate.scene.platform.as_deref().map(str::to_ascii_lowercase);
-    if platform(a) != platform(b) || a.scene.acquired.timestamp() != b.scene.acquired.timestamp() {
+    if a.scene.id == b.scene.id && a.tile == b.tile {
+        return true;
+    }
+    if platform(a) != platform(b) {
         return false;
     }
     match (&a.tile, &b.tile) {

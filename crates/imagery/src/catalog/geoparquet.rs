@@ -1,7 +1,10 @@
 //! stac-geoparquet: a table of items. Rows become JSON items again, so that one reader serves all kinds of catalog.
 
-use arrow::array::{Array, ArrayRef, BinaryArray, LargeBinaryArray, RecordBatch};
-use arrow::datatypes::DataType;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayData, ArrayRef, BinaryArray, LargeBinaryArray, RecordBatch, make_array};
+use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow::error::ArrowError;
 use arrow::json::LineDelimitedWriter;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -27,7 +30,9 @@ pub(super) async fn items(bytes: Bytes, href: String) -> Result<Vec<Value>, Imag
     let label = href.clone();
     // On a thread of its own, where a bug of the decoder on hostile bytes ends this file and not the process.
     let read = tokio::task::spawn_blocking(move || rows(bytes, &href)).await;
-    read.unwrap_or_else(|_| Err(ImageryError::Corrupt { href: label, cause: "this Parquet file cannot be decoded".into() }))
+    read.unwrap_or_else(|_| {
+        Err(ImageryError::Corrupt { href: label, cause: "this Parquet file cannot be decoded".into() })
+    })
 }
 
 fn rows(bytes: Bytes, href: &str) -> Result<Vec<Value>, ImageryError> {
@@ -42,7 +47,8 @@ fn rows(bytes: Bytes, href: &str) -> Result<Vec<Value>, ImageryError> {
     };
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| corrupt(&error))?;
     let metadata = builder.metadata();
-    let unpacked: i64 = metadata.row_groups().iter().map(|group| group.total_byte_size().max(0)).fold(0, i64::saturating_add);
+    let unpacked: i64 =
+        metadata.row_groups().iter().map(|group| group.total_byte_size().max(0)).fold(0, i64::saturating_add);
     if metadata.file_metadata().num_rows() > MAX_ROWS || unpacked > MAX_BYTES {
         return Err(document("it is larger than 1,000,000 items or 4 GiB; split it"));
     }
@@ -55,7 +61,8 @@ fn rows(bytes: Bytes, href: &str) -> Result<Vec<Value>, ImageryError> {
     let mut items = Vec::new();
     for batch in reader {
         let batch = batch.map_err(|error| corrupt(&error))?;
-        let geometry = batch.column_by_name("geometry").cloned().ok_or_else(|| document("it has no column `geometry`"))?;
+        let geometry =
+            batch.column_by_name("geometry").cloned().ok_or_else(|| document("it has no column `geometry`"))?;
         for (index, row) in json_rows(&batch).map_err(|error| corrupt(&error))?.into_iter().enumerate() {
             items.push(item(row, wkb(&geometry, index)));
         }
@@ -75,13 +82,52 @@ fn json_rows(batch: &RecordBatch) -> Result<Vec<Map<String, Value>>, Box<dyn std
         .collect();
     let batch = batch.project(&kept)?;
     // A column of nulls has a type that the writer may not know; it says nothing anyway.
-    let known: Vec<usize> = (0..batch.num_columns()).filter(|&index| *batch.column(index).data_type() != DataType::Null).collect();
-    let batch = batch.project(&known)?;
+    let known: Vec<usize> =
+        (0..batch.num_columns()).filter(|&index| *batch.column(index).data_type() != DataType::Null).collect();
+    let batch = in_utc(&batch.project(&known)?)?;
     let mut lines = Vec::new();
     let mut writer = LineDelimitedWriter::new(&mut lines);
     writer.write(&batch)?;
     writer.finish()?;
     Ok(std::str::from_utf8(&lines)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+}
+
+/// The same instants under a zone that JSON can be written in without a table of zones: an Arrow time is UTC whatever zone it
+/// is shown in.
+fn in_utc(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let columns: Vec<ArrayRef> =
+        batch.columns().iter().map(|column| data_in_utc(column.to_data()).map(make_array)).collect::<Result<_, _>>()?;
+    let schema = Schema::new(fields_in_utc(batch.schema().fields()));
+    RecordBatch::try_new(Arc::new(schema), columns)
+}
+
+fn data_in_utc(data: ArrayData) -> Result<ArrayData, ArrowError> {
+    let data_type = type_in_utc(data.data_type());
+    if data_type == *data.data_type() {
+        return Ok(data);
+    }
+    let children = data.child_data().iter().cloned().map(data_in_utc).collect::<Result<_, _>>()?;
+    data.into_builder().data_type(data_type).child_data(children).build()
+}
+
+fn fields_in_utc(fields: &Fields) -> Fields {
+    fields.iter().map(|field| field_in_utc(field)).collect()
+}
+
+fn field_in_utc(field: &Field) -> Arc<Field> {
+    Arc::new(field.clone().with_data_type(type_in_utc(field.data_type())))
+}
+
+fn type_in_utc(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("+00:00".into())),
+        DataType::Struct(fields) => DataType::Struct(fields_in_utc(fields)),
+        DataType::List(field) => DataType::List(field_in_utc(field)),
+        DataType::LargeList(field) => DataType::LargeList(field_in_utc(field)),
+        DataType::FixedSizeList(field, size) => DataType::FixedSizeList(field_in_utc(field), *size),
+        DataType::Map(field, sorted) => DataType::Map(field_in_utc(field), *sorted),
+        other => other.clone(),
+    }
 }
 
 fn is_binary(data_type: &DataType) -> bool {
@@ -116,7 +162,8 @@ fn item(row: Map<String, Value>, wkb: Option<Vec<u8>>) -> Value {
     }
     let geometry = match wkb.as_deref().map(footprint::from_wkb) {
         Some(Ok(polygons)) => {
-            let ring = |ring: &geo::LineString<f64>| ring.0.iter().map(|point| json!([point.x, point.y])).collect::<Vec<_>>();
+            let ring =
+                |ring: &geo::LineString<f64>| ring.0.iter().map(|point| json!([point.x, point.y])).collect::<Vec<_>>();
             let coordinates: Vec<Value> = polygons
                 .0
                 .iter()
@@ -128,7 +175,8 @@ fn item(row: Map<String, Value>, wkb: Option<Vec<u8>>) -> Value {
                 .collect();
             json!({"type": "MultiPolygon", "coordinates": coordinates})
         }
-        _ => Value::Null,
+        // Without coordinates, so that it is refused by its kind.
+        _ => wkb.as_deref().and_then(footprint::other_kind).map_or(Value::Null, |kind| json!({"type": kind})),
     };
     item.insert("geometry".into(), geometry);
     item.insert("properties".into(), Value::Object(properties));

@@ -2,23 +2,20 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
-use survey::grid::GeoTransform;
 use survey::ids::SceneId;
 use survey::scene::{Asset, Scene, SceneBand, SceneMask};
 use url::Url;
 
 use super::bands::{self, FileBand, Sensor, Use};
 use super::footprint;
-use super::json::{get, list, number, numbers, text};
-use crate::crs::{Crs, area_scale};
+use super::json::{get, list, number, text};
+use super::placement::{UNPLACED, pixel_m, placement};
 use crate::store::address;
 
 /// A scene and what tells it from another copy of the same acquisition.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub scene: Scene,
-    /// Collection of the item.
-    pub collection: Option<String>,
     /// Grid tile, or path and row.
     pub tile: Option<String>,
     /// Processing baseline, then time of processing: later is better.
@@ -70,14 +67,11 @@ fn candidate(item: &Value, base: &Url) -> Result<Candidate, String> {
     scene.gsd_m = number(properties, "gsd")
         .filter(|metres| *metres > 0.0)
         .or(resolution)
-        .or_else(|| scene.bands.iter().filter_map(|band| pixel_m(scene.assets.get(usize::from(band.asset))?)).reduce(f64::min))
+        .or_else(|| {
+            scene.bands.iter().filter_map(|band| pixel_m(scene.assets.get(usize::from(band.asset))?)).reduce(f64::min)
+        })
         .unwrap_or(0.0);
-    Ok(Candidate {
-        scene,
-        collection: text(item, "collection").map(str::to_owned),
-        tile: tile(properties),
-        processed: processed(properties),
-    })
+    Ok(Candidate { scene, tile: tile(properties), processed: processed(properties) })
 }
 
 /// When it was acquired. RFC 3339 with its time zone: a time without one may be hours off, which can be another day.
@@ -106,7 +100,8 @@ fn add_bands(
         match bands::usage(key, asset, sensor) {
             Use::Bands { rendered } => {
                 let optimised = text(asset, "type").is_some_and(|media| media.contains("cloud-optimized"));
-                let labelled = list(asset, "roles").iter().any(|role| matches!(role.as_str(), Some("data" | "reflectance")));
+                let labelled =
+                    list(asset, "roles").iter().any(|role| matches!(role.as_str(), Some("data" | "reflectance")));
                 let rank = u8::from(rendered) * 4 + u8::from(!labelled) * 2 + u8::from(!optimised);
                 offered.push((rank, key, asset, rendered));
             }
@@ -195,10 +190,11 @@ fn calibrated(band: &FileBand, properties: &Value, sensor: Sensor, rendered: boo
         _ => {}
     }
     let baseline = text(properties, "s2:processing_baseline").or_else(|| text(properties, "processing:version"));
-    let since_offset = baseline.and_then(|baseline| baseline.trim_start_matches('N').parse::<f64>().ok()).is_some_and(|baseline| {
-        // `05.10`, and `N0510` as in product names.
-        if baseline >= 100.0 { baseline >= 400.0 } else { baseline >= 4.0 }
-    });
+    let since_offset =
+        baseline.and_then(|baseline| baseline.trim_start_matches('N').parse::<f64>().ok()).is_some_and(|baseline| {
+            // `05.10`, and `N0510` as in product names.
+            if baseline >= 100.0 { baseline >= 400.0 } else { baseline >= 4.0 }
+        });
     (scale, if since_offset { -1000.0 * scale } else { 0.0 })
 }
 
@@ -235,96 +231,13 @@ fn add_asset(
     Ok(clip(scene.assets.len() - 1))
 }
 
-/// A transform that means "not known yet" together with a width of 0.
-pub(super) const UNPLACED: GeoTransform =
-    GeoTransform { x0: 0.0, x_per_col: 1.0, x_per_row: 0.0, y0: 0.0, y_per_col: 0.0, y_per_row: -1.0 };
-
-/// Where an asset's pixels lie, as far as its metadata says.
-struct Placement {
-    crs: Option<String>,
-    transform: Option<GeoTransform>,
-    width: u32,
-    height: u32,
-}
-
-/// Reads the projection extension, versions 1 (`proj:epsg`) and 2 (`proj:code`), of the asset and else of the item.
-fn placement(asset: &Value, properties: &Value) -> Placement {
-    let sources = [asset, properties];
-    let crs = sources.iter().find_map(|source| {
-        let code = text(source, "proj:code").map(str::to_owned).or_else(|| {
-            let epsg = get(source, "proj:epsg")?;
-            let code = epsg.as_u64().or_else(|| epsg.as_f64().filter(|code| code.fract() == 0.0 && *code > 0.0).map(|code| code as u64));
-            Some(format!("EPSG:{}", code?))
-        })?;
-        // One that cannot be used is left for the file's own to say.
-        Crs::parse(&code).ok().map(|crs| crs.name().to_owned())
-    });
-    let shape = sources.iter().find_map(|source| {
-        let shape = numbers(source, "proj:shape")?;
-        let side = |index: usize| {
-            shape.get(index).filter(|side| side.fract() == 0.0 && **side >= 1.0 && **side <= f64::from(1 << 30)).map(|side| *side as u32)
-        };
-        Some((side(0)?, side(1)?))
-    });
-    let bbox = sources.iter().find_map(|source| numbers(source, "proj:bbox").filter(|bbox| bbox.len() == 4));
-    let transform = sources.iter().find_map(|source| affine(&numbers(source, "proj:transform")?));
-    let (height, width) = match (shape, transform, &bbox) {
-        (Some(shape), _, _) => shape,
-        (None, Some(transform), Some(bbox)) if transform.x_per_row == 0.0 && transform.y_per_col == 0.0 => {
-            let side = |low: usize, high: usize, size: f64| {
-                let length = bbox.get(high).zip(bbox.get(low)).map_or(0.0, |(high, low)| ((high - low) / size).abs().round());
-                if length >= 1.0 && length <= f64::from(1 << 30) { length as u32 } else { 0 }
-            };
-            (side(1, 3, transform.y_per_row), side(0, 2, transform.x_per_col))
-        }
-        _ => (0, 0),
-    };
-    let transform = transform.or_else(|| match (bbox.as_deref(), width > 0 && height > 0) {
-        (Some(&[west, south, east, north]), true) if east > west && north > south => Some(GeoTransform {
-            x0: west,
-            x_per_col: (east - west) / f64::from(width),
-            x_per_row: 0.0,
-            y0: north,
-            y_per_col: 0.0,
-            y_per_row: -(north - south) / f64::from(height),
-        }),
-        _ => None,
-    });
-    let usable = crs.is_some() && width > 0 && height > 0;
-    Placement { crs, transform: transform.filter(|_| usable), width, height }
-}
-
-/// The transform of `proj:transform`: 6 or 9 numbers, row by row. Some catalogs write GDAL's order, which is told by
-/// its zeros.
-fn affine(numbers: &[f64]) -> Option<GeoTransform> {
-    let &[a, b, c, d, e, f] = numbers.get(..6)?.first_chunk::<6>()?;
-    let gdal = c == 0.0 && e == 0.0 && b != 0.0 && f != 0.0;
-    let transform = if gdal {
-        GeoTransform { x0: a, x_per_col: b, x_per_row: c, y0: d, y_per_col: e, y_per_row: f }
-    } else {
-        GeoTransform { x0: c, x_per_col: a, x_per_row: b, y0: f, y_per_col: d, y_per_row: e }
-    };
-    transform.invert(transform.x0, transform.y0).map(|_| transform)
-}
-
-/// Side of an asset's pixel on the ground, metres.
-pub(super) fn pixel_m(asset: &Asset) -> Option<f64> {
-    if asset.width == 0 {
-        return None;
-    }
-    let crs = Crs::parse(&asset.crs).ok()?;
-    let (x, y) = asset.transform.apply(f64::from(asset.width) / 2.0, f64::from(asset.height) / 2.0);
-    let transform = &asset.transform;
-    let pixel = (transform.x_per_col * transform.y_per_row - transform.x_per_row * transform.y_per_col).abs();
-    Some((area_scale(&crs, x, y)? * pixel).sqrt())
-}
-
 /// The grid tile, or path and row, of an item.
 fn tile(properties: &Value) -> Option<String> {
     if let Some(code) = text(properties, "grid:code").or_else(|| text(properties, "s2:mgrs_tile")) {
         return Some(code.trim_start_matches("MGRS-").to_ascii_uppercase());
     }
-    let word = |key: &str| get(properties, key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let word =
+        |key: &str| get(properties, key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     word("landsat:wrs_path").zip(word("landsat:wrs_row")).map(|(path, row)| format!("{path}/{row}"))
 }
 
@@ -338,8 +251,10 @@ fn processed(properties: &Value) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+    use survey::grid::GeoTransform;
+
+    use super::*;
 
     fn item(properties: Value, assets: Value) -> Value {
         let mut all = json!({"datetime": "2024-05-29T02:11:00Z"});
@@ -374,7 +289,8 @@ mod tests {
             asset.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
             scene(json!({}), json!({"red": asset})).assets.remove(0).transform
         };
-        let expected = GeoTransform { x0: 100.0, x_per_col: 2.0, x_per_row: 0.0, y0: 50.0, y_per_col: 0.0, y_per_row: -2.0 };
+        let expected =
+            GeoTransform { x0: 100.0, x_per_col: 2.0, x_per_row: 0.0, y0: 50.0, y_per_col: 0.0, y_per_row: -2.0 };
         assert_eq!(red(json!({"proj:transform": [2, 0, 100, 0, -2, 50, 0, 0, 1]})), expected);
         assert_eq!(red(json!({"proj:transform": [100, 2, 0, 50, 0, -2]})), expected);
         assert_eq!(red(json!({"proj:bbox": [100, 42, 110, 50]})), expected);

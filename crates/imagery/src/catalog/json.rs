@@ -44,7 +44,7 @@ pub(super) struct Link<'a> {
 
 /// The links of a document that have a relation and an address.
 pub(super) fn links(document: &Value) -> impl Iterator<Item = Link<'_>> {
-    list(document, "links").iter().filter_map(|link| {
-        Some(Link { rel: text(link, "rel")?, href: text(link, "href")?, whole: link })
-    })
+    list(document, "links")
+        .iter()
+        .filter_map(|link| Some(Link { rel: text(link, "rel")?, href: text(link, "href")?, whole: link }))
 }

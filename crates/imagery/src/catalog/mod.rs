@@ -18,6 +18,7 @@ mod gather;
 mod geoparquet;
 mod item;
 mod json;
+mod placement;
 mod plain;
 mod static_catalog;
 
@@ -29,8 +30,8 @@ use survey::scene::Scene;
 use survey::spec::WindowSection;
 
 pub use self::complete::{complete, complete_all, is_complete, is_placed};
-pub use self::gather::LeftOut;
 use self::document::Document;
+pub use self::gather::LeftOut;
 use self::gather::{Gathering, Query};
 use self::item::Candidate;
 use crate::error::ImageryError;
@@ -138,7 +139,7 @@ pub async fn search(
             }
             let id = format!("{index:05}");
             // Listed scenes are never copies of one another: the tile keeps them apart.
-            gathering.candidate(Candidate { scene, collection: None, tile: Some(id), processed: Default::default() });
+            gathering.candidate(Candidate { scene, tile: Some(id), processed: Default::default() });
         }
     } else if let Some(catalog) = &window.catalog {
         let key = format!("{which}.catalog");

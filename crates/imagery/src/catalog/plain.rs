@@ -7,7 +7,7 @@ use survey::scene::{Asset, BandName, Scene, SceneBand, SceneMask};
 use survey::spec::{Hrefs, PlainScene};
 
 use super::complete::complete;
-use super::item::UNPLACED;
+use super::placement::UNPLACED;
 use crate::crs::Crs;
 use crate::error::ImageryError;
 use crate::store::Stores;
@@ -17,7 +17,8 @@ use crate::store::Stores;
 /// # Errors
 /// [`ImageryError::Document`], which names the key and the file.
 pub(super) async fn read(stores: &Stores, plain: &PlainScene, key: &str) -> Result<Scene, ImageryError> {
-    let refuse = |cause: String, mend: &str| ImageryError::Document { href: key.to_owned(), cause, mend: mend.to_owned() };
+    let refuse =
+        |cause: String, mend: &str| ImageryError::Document { href: key.to_owned(), cause, mend: mend.to_owned() };
     let hrefs = plain.href.all();
     let files: Vec<String> = hrefs.iter().map(|href| stores.resolve(href)).collect::<Result<_, _>>()?;
     let first = files.first().ok_or_else(|| refuse("no href".into(), "name the file, or a file per band"))?;

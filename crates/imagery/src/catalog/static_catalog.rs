@@ -6,11 +6,11 @@ use futures::StreamExt;
 use serde_json::Value;
 use url::Url;
 
+use super::MAX_DOCUMENT;
 use super::document::{self, Document};
 use super::gather::Gathering;
 use super::geoparquet;
 use super::json::{links, text};
-use super::MAX_DOCUMENT;
 use crate::error::ImageryError;
 use crate::store::{Stores, address};
 
@@ -105,7 +105,10 @@ fn follow(
         let url = match address::join(&step.url, link.href).and_then(|url| stores.check(url.as_str()).map(|()| url)) {
             Ok(url) => url,
             Err(error) => {
-                gathering.refuse(format!("link `{}` of {}", link.href, address::label(step.url.as_str())), error.to_string());
+                gathering.refuse(
+                    format!("link `{}` of {}", link.href, address::label(step.url.as_str())),
+                    error.to_string(),
+                );
                 continue;
             }
         };

@@ -238,7 +238,9 @@ mod tests {
         let error = parse("https://user:SECRET@h.example/a").unwrap_err().to_string();
         assert!(!error.contains("SECRET"), "{error}");
         assert_eq!(
-            scrub("GET https://h.example/a?sig=SECRET in 3s: status 403: <?xml?><Error><Code>AccessDenied</Code><K>SECRET</K>"),
+            scrub(
+                "GET https://h.example/a?sig=SECRET in 3s: status 403: <?xml?><Error><Code>AccessDenied</Code><K>SECRET</K>"
+            ),
             "GET https://h.example/a?… in 3s: status 403: AccessDenied"
         );
     }

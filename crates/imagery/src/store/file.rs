@@ -193,7 +193,9 @@ impl RemoteFile {
     async fn permit(&self) -> Result<Option<SemaphorePermit<'_>>, ImageryError> {
         match &self.permits {
             // A semaphore that is never closed always gives a permit in the end.
-            Some(permits) => permits.acquire().await.map(Some).map_err(|_| self.transient("the store is closed".into())),
+            Some(permits) => {
+                permits.acquire().await.map(Some).map_err(|_| self.transient("the store is closed".into()))
+            }
             None => Ok(None),
         }
     }

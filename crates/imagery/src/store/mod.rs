@@ -211,7 +211,8 @@ impl Stores {
     pub async fn document(&self, url: &str, max_bytes: u64) -> Result<Bytes, ImageryError> {
         let parsed = address::parse(url)?;
         if matches!(parsed.scheme(), "http" | "https") {
-            let request = self.http_client()?.get(parsed).header("accept", "application/geo+json, application/json, */*");
+            let request =
+                self.http_client()?.get(parsed).header("accept", "application/geo+json, application/json, */*");
             return self.request(request, url, max_bytes).await;
         }
         self.file(url)?.all(max_bytes).await
@@ -270,10 +271,12 @@ impl Stores {
                 ImageryError::Transient { href: href(), cause: address::scrub(&words) }
             }
         };
-        let _permit = self.inner.permits.acquire().await.map_err(|_| ImageryError::Transient {
-            href: href(),
-            cause: "the stores are closed".into(),
-        })?;
+        let _permit = self
+            .inner
+            .permits
+            .acquire()
+            .await
+            .map_err(|_| ImageryError::Transient { href: href(), cause: "the stores are closed".into() })?;
         let mut response = request.send().await.map_err(network)?;
         let status = response.status();
         match status.as_u16() {
@@ -299,9 +302,5 @@ impl Stores {
 }
 
 fn is_allowed(allowed: &RwLock<Vec<Url>>, url: &Url) -> bool {
-    allowed
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .iter()
-        .any(|prefix| address::lies_under(url, prefix))
+    allowed.read().unwrap_or_else(PoisonError::into_inner).iter().any(|prefix| address::lies_under(url, prefix))
 }

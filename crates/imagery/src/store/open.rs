@@ -55,8 +55,12 @@ impl HttpConnector for Shared {
 }
 
 /// The credentials that a section names. Values are read here and go nowhere but into a store.
-fn secret(section: Option<&StorageSection>, name: impl Fn(&StorageSection) -> Option<&String>) -> Result<Option<String>, ImageryError> {
-    let Some((section, variable)) = section.and_then(|section| name(section).map(|variable| (section, variable))) else {
+fn secret(
+    section: Option<&StorageSection>,
+    name: impl Fn(&StorageSection) -> Option<&String>,
+) -> Result<Option<String>, ImageryError> {
+    let Some((section, variable)) = section.and_then(|section| name(section).map(|variable| (section, variable)))
+    else {
         return Ok(None);
     };
     // This is the one place where credentials are read.
@@ -155,8 +159,7 @@ pub fn open_cloud(url: &Url, section: Option<&StorageSection>) -> Result<Arc<dyn
                 builder = builder.with_access_key(key);
             }
             if let Some(token) = token {
-                builder = builder
-                    .with_config(object_store::azure::AzureConfigKey::SasKey, token);
+                builder = builder.with_config(object_store::azure::AzureConfigKey::SasKey, token);
             }
             if anonymous {
                 builder = builder.with_skip_signature(true);
@@ -193,7 +196,9 @@ pub fn open_folders() -> Arc<dyn ObjectStore> {
 ///
 /// # Errors
 /// [`ImageryError::Transient`] where the machine has no usable TLS roots.
-pub fn http_client(may_follow: impl Fn(&Url, &Url) -> bool + Send + Sync + 'static) -> Result<reqwest::Client, ImageryError> {
+pub fn http_client(
+    may_follow: impl Fn(&Url, &Url) -> bool + Send + Sync + 'static,
+) -> Result<reqwest::Client, ImageryError> {
     let policy = reqwest::redirect::Policy::custom(move |attempt| {
         if attempt.previous().len() > 5 {
             return attempt.error("more than 5 redirects");
