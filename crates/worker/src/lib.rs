@@ -1,1 +1,24 @@
-//! groundbreak-worker
+//! A worker: takes jobs as far as its memory reaches, does them, and commits what they find.
+//!
+//! * [`admission`]: how much fits beside what runs.
+//! * [`jobs`]: the four kinds of job.
+//! * [`chips`]: images of sites.
+//! * [`runner`]: the seam between getting work and doing it.
+//! * [`client`], [`heartbeat`], [`pipeline`]: how work is got, done and reported.
+
+pub mod admission;
+pub mod chips;
+pub mod client;
+mod desk;
+pub mod error;
+pub mod heartbeat;
+pub mod jobs;
+pub mod pipeline;
+pub mod runner;
+
+pub use admission::{Admission, MemoryBudget};
+pub use client::Connector;
+pub use error::JobError;
+pub use jobs::{Committed, JobContext, JobStats};
+pub use pipeline::{Shutdown, Worker, WorkerConfig, WorkerError};
+pub use runner::{JobFailure, JobRunner, Progress, Work};

@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_box_across_the_antimeridian_is_the_narrow_one() {
-        let points = [179.0, -179.5, 178.0].map(|x| Coord { x, y: x.abs() / 10.0 });
+        let points = [179.0_f64, -179.5, 178.0].map(|x| Coord { x, y: x.abs() / 10.0 });
         let found = LonLatBox::around(points.into_iter()).unwrap();
         assert_eq!((found.west, found.east), (178.0, -179.5));
         assert!((found.width() - 2.5).abs() < 1e-9 && (found.centre().0 - 179.25).abs() < 1e-9);
