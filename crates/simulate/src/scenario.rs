@@ -49,6 +49,15 @@ fn bands(names: &[&'static str], gains: [f32; 4], haze: [f32; 4], dice: &mut Dic
         .collect()
 }
 
+/// Larger pixels need more samples.
+fn supersampling(gsd_m: f64) -> usize {
+    match gsd_m {
+        gsd if gsd < 0.75 => 1,
+        gsd if gsd < 1.5 => 2,
+        _ => 3,
+    }
+}
+
 /// The sensor of the earlier date: about 1 m.
 #[must_use]
 pub fn before_sensor(choice: SensorChoice, seed: u64) -> Sensor {
@@ -69,7 +78,7 @@ pub fn before_sensor(choice: SensorChoice, seed: u64) -> Sensor {
     Sensor {
         platform: "groundsim-a",
         gsd_m,
-        supersampling: if gsd_m >= 0.75 { 2 } else { 1 },
+        supersampling: supersampling(gsd_m),
         psf_px: 0.62,
         noise_dn: if dtype == Dtype::Uint8 { 1.0 } else { 2.4 },
         dtype,
@@ -92,7 +101,7 @@ pub fn after_sensor(choice: SensorChoice, names: &[&'static str], seed: u64) -> 
     Sensor {
         platform: "groundsim-b",
         gsd_m,
-        supersampling: if gsd_m >= 0.75 { 2 } else { 1 },
+        supersampling: supersampling(gsd_m),
         psf_px: 0.55,
         noise_dn: if dtype == Dtype::Uint8 { 0.8 } else { 1.8 },
         dtype,
@@ -320,7 +329,7 @@ pub fn scene_window(scenario: &Scenario, scene: &SceneSpec, grid: &Grid, rect: P
         height: rect.rows() as u32,
         sensor: Sensor {
             gsd_m: grid.resolution_m,
-            supersampling: if grid.resolution_m >= 0.75 { 2 } else { 1 },
+            supersampling: supersampling(grid.resolution_m),
             ..scene.sensor.clone()
         },
         ..scene.clone()

@@ -72,7 +72,7 @@ pub struct Sensor {
     pub platform: &'static str,
     /// Ground sample distance, metres: the side of a pixel.
     pub gsd_m: f64,
-    /// Samples per pixel and direction that are averaged.
+    /// How finely a pixel is sampled: once, twice on its diagonal, or n × n times from 3 on.
     pub supersampling: usize,
     /// Standard deviation of the point spread function, pixels.
     pub psf_px: f32,
@@ -247,32 +247,27 @@ impl<'a> Camera<'a> {
 
     /// Mean radiance of each pixel of a window and its halo.
     fn average(&self, window: PixelWindow, cols: usize, rows: usize) -> Vec<Spectrum> {
-        let per = self.scene.sensor.supersampling.max(1);
+        let places = sample_places(self.scene.sensor.supersampling);
         let (col0, row0) = (i64::from(window.col0) - HALO, i64::from(window.row0) - HALO);
-        let half = 0.5 / per as f64;
         let shown = |col: f64, row: f64| self.shown(col0 as f64 + col, row0 as f64 + row);
-        // Affine over a block: also where the file is in another zone, within a millimetre.
-        let (origin, east, south) =
-            (shown(half, half), shown(cols as f64 + half, half), shown(half, rows as f64 + half));
-        let step = |to: (f64, f64), count: usize| {
-            let count = (count * per) as f64;
-            point(((to.0 - origin.0) / count) as f32, ((to.1 - origin.1) / count) as f32)
-        };
-        let frame = Frame {
-            origin: point(origin.0 as f32, origin.1 as f32),
-            col: step(east, cols),
-            row: step(south, rows),
-            cols: cols * per,
-            rows: rows * per,
-        };
-        let canvas = self.renderer.canvas(frame);
-        let share = 1.0 / (per * per) as f32;
+        let share = 1.0 / places.len().max(1) as f32;
         let mut pixels = vec![[0.0f32; 4]; cols * rows];
-        for (index, sample) in canvas.samples.iter().enumerate() {
-            let (row, col) = (index / frame.cols / per, index % frame.cols / per);
-            let light = radiance(sample);
-            if let Some(pixel) = pixels.get_mut(row * cols + col) {
-                for (sum, value) in pixel.iter_mut().zip(light) {
+        for (x, y) in places {
+            // Affine over a block: also where the file is in another zone, within a millimetre.
+            let (origin, east, south) = (shown(x, y), shown(cols as f64 + x, y), shown(x, rows as f64 + y));
+            let step = |to: (f64, f64), count: usize| {
+                point(((to.0 - origin.0) / count as f64) as f32, ((to.1 - origin.1) / count as f64) as f32)
+            };
+            let frame = Frame {
+                origin: point(origin.0 as f32, origin.1 as f32),
+                col: step(east, cols),
+                row: step(south, rows),
+                cols,
+                rows,
+            };
+            let canvas = self.renderer.canvas(frame);
+            for (pixel, sample) in pixels.iter_mut().zip(&canvas.samples) {
+                for (sum, value) in pixel.iter_mut().zip(radiance(sample)) {
                     *sum += share * value;
                 }
             }
@@ -325,6 +320,18 @@ impl<'a> Camera<'a> {
             }
         }
         100.0 * f64::from(cloudy) / f64::from(all.max(1))
+    }
+}
+
+/// Where in a pixel the ground is sampled: its centre, two places on its diagonal, or a lattice of n × n.
+fn sample_places(supersampling: usize) -> Vec<(f64, f64)> {
+    match supersampling {
+        0 | 1 => vec![(0.5, 0.5)],
+        2 => vec![(0.25, 0.25), (0.75, 0.75)],
+        n => {
+            let at = |index: usize| (index as f64 + 0.5) / n as f64;
+            (0..n * n).map(|index| (at(index % n), at(index / n))).collect()
+        }
     }
 }
 

@@ -41,7 +41,9 @@ async fn the_provinces_scenes_are_found_with_their_bands_zones_and_cloud_mask() 
         for scene in &found.scenes {
             assert_eq!(scene.bands.len(), 4);
             assert!(scene.bands.iter().all(|band| (band.scale - 0.0005).abs() < 1e-12 && band.nodata == Some(0.0)));
-            assert!(scene.assets.iter().all(|asset| asset.checksum.as_ref().is_some_and(|sum| sum.starts_with("1220"))));
+            assert!(
+                scene.assets.iter().all(|asset| asset.checksum.as_ref().is_some_and(|sum| sum.starts_with("1220")))
+            );
             assert!(scene.off_nadir_deg.is_some_and(|angle| (8.0..20.0).contains(&angle)));
         }
     }

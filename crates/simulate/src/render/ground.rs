@@ -1,62 +1,15 @@
 //! The ground: fields with their rows, woods with their crowns, patches and ways.
 
+use super::lattice::{LATTICE_M, Lattice, Slow};
 use super::{Light, canvas::Canvas, canvas::Sample};
 use crate::covers::{
     ASH, ASPHALT, AUTUMN_CANOPY, BALLAST, CANOPY, CONCRETE, Crop, DIRT, GRASS, GREEN, MUD_WATER, NEEDLES, SAND, SOIL,
     STEEL, STUBBLE, SUBSOIL, Season, Spectrum, WATER, WET_SOIL, blend, scaled, stand,
 };
-use crate::geometry::{Bounds, Point, point, to_segment};
+use crate::geometry::{Bounds, Point, to_segment};
 use crate::noise::{fractal, hash2, mix, nearest, unit, value};
 use crate::world::parcels::Here;
 use crate::world::{Epoch, Ground, Patch, WOOD_LINE, Way, WayKind, World};
-
-/// Slow fields on a lattice of whole multiples of [`LATTICE_M`], so that any block interpolates the same numbers.
-struct Lattice {
-    col0: i32,
-    row0: i32,
-    cols: usize,
-    /// Displacement x, y of the field pattern; elevation; moisture.
-    values: Vec<[f32; 4]>,
-}
-
-const LATTICE_M: f32 = 8.0;
-
-impl Lattice {
-    fn new(world: &World, bounds: &Bounds) -> Self {
-        let col0 = (bounds.min.x / LATTICE_M).floor() as i32 - 1;
-        let row0 = (bounds.min.y / LATTICE_M).floor() as i32 - 1;
-        let cols = ((bounds.max.x / LATTICE_M).floor() as i32 + 3 - col0).max(2) as usize;
-        let rows = ((bounds.max.y / LATTICE_M).floor() as i32 + 3 - row0).max(2) as usize;
-        let mut values = Vec::with_capacity(cols * rows);
-        for row in 0..rows as i32 {
-            for col in 0..cols as i32 {
-                let p = point((col0 + col) as f32 * LATTICE_M, (row0 + row) as f32 * LATTICE_M);
-                let bend = |seed: u32| 14.0 * (fractal(p.x / 170.0, p.y / 170.0, world.seed ^ seed, 3) - 0.5);
-                let moisture = fractal(p.x / 90.0, p.y / 90.0, world.seed ^ 0x3015, 4);
-                values.push([bend(0xbe17), bend(0xbe18), world.elevation(p), moisture]);
-            }
-        }
-        Self { col0, row0, cols, values }
-    }
-
-    /// The fields at a place, and the gradient of elevation per metre.
-    fn at(&self, p: Point) -> ([f32; 4], Point) {
-        let (x, y) = (p.x / LATTICE_M - self.col0 as f32, p.y / LATTICE_M - self.row0 as f32);
-        let (fx, fy) = (x.floor(), y.floor());
-        let (tx, ty) = (x - fx, y - fy);
-        let index = fy as usize * self.cols + fx as usize;
-        let corner = |offset: usize| self.values.get(index + offset).copied().unwrap_or_default();
-        let (a, b, c, d) = (corner(0), corner(1), corner(self.cols), corner(self.cols + 1));
-        let mixed = std::array::from_fn(|i| {
-            let (low, high) = (a[i] + (b[i] - a[i]) * tx, c[i] + (d[i] - c[i]) * tx);
-            low + (high - low) * ty
-        });
-        let slope = |low: f32, high: f32| (high - low) / LATTICE_M;
-        let east = slope(a[2] + (c[2] - a[2]) * ty, b[2] + (d[2] - b[2]) * ty);
-        let north = slope(a[2] + (b[2] - a[2]) * tx, c[2] + (d[2] - c[2]) * tx);
-        (mixed, point(east, north))
-    }
-}
 
 /// What makes one field differ from the next.
 struct Rows {
@@ -92,20 +45,20 @@ impl<'a> GroundPainter<'a> {
     #[must_use]
     pub fn land(&self, p: Point) -> Sample {
         let seed = self.world.seed;
-        let ([bend_x, bend_y, elevation, moisture], slope) = self.lattice.at(p);
+        let Slow { bend, elevation, moisture, slope } = self.lattice.at(p);
         let ragged = if (elevation - WOOD_LINE).abs() < 0.08 {
             elevation + 0.07 * (value(p.x / 9.0, p.y / 9.0, seed ^ 0x4a6) - 0.5)
         } else {
             elevation
         };
-        let hill_shade = (1.0 - 170.0 * slope.dot(self.light.to_sun)).clamp(0.5, 1.45);
+        let hill_shade = (1.0 - 200.0 * slope.dot(self.light.to_sun)).clamp(0.5, 1.45);
         let reflectance = if ragged > WOOD_LINE {
             scaled(self.wood(p, elevation), hill_shade)
         } else if ragged > WOOD_LINE - 0.045 {
             // The edge of the wood: grass, bushes, a footpath.
             scaled(self.grass(p, moisture), hill_shade)
         } else {
-            let bent = point(p.x + bend_x, p.y + bend_y);
+            let bent = p.plus(bend);
             match self.world.parcels.at(self.fields_root, bent) {
                 Some(here) => scaled(self.parcel(p, bent, &here, moisture), 0.5 + 0.5 * hill_shade),
                 None => self.grass(p, moisture),
@@ -230,11 +183,11 @@ impl<'a> GroundPainter<'a> {
             if depth < 0.0 {
                 return;
             }
-            let ([bend_x, bend_y, _, moisture], _) = self.lattice.at(p);
+            let Slow { bend, moisture, .. } = self.lattice.at(p);
             let look = match patch.ground {
                 Ground::Field(_) if depth < 1.0 => self.grass(p, moisture),
                 Ground::Field(crop) => {
-                    let bent = point(p.x + bend_x * 0.3, p.y + bend_y * 0.3);
+                    let bent = p.plus(bend.times(0.3));
                     self.field(
                         bent,
                         p,

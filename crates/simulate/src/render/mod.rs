@@ -2,6 +2,7 @@
 
 pub mod canvas;
 mod ground;
+mod lattice;
 mod things;
 
 use canvas::{Canvas, Frame, Sample};
