@@ -1,7 +1,7 @@
 //! Clouds, haze and their shadows where a scene came without a mask.
 //!
 //! A cloud is far brighter than the ground in every band, on one date only, and large. So is a new white roof to a
-//! careless eye; what tells them apart is size: a core must be some 200 m across, which a roof hardly is. Where pixels
+//! careless eye; what tells them apart is size: a core must be 150 to 200 m across, which a roof hardly is. Where pixels
 //! are fine (up to 5 m) such a window is larger than the halo that tiles can afford, and roofs are what is looked for:
 //! there only masks count. Smaller clouds count where a large one is near: they come in fields.
 
@@ -55,7 +55,7 @@ impl CloudReach {
     pub fn at(resolution_m: f64) -> Option<Self> {
         let pixels = |metres: f64, least: f64, most: f64| (metres / resolution_m).round().clamp(least, most) as i32;
         (resolution_m > 5.0).then(|| Self {
-            core_px: pixels(90.0, 1.0, 24.0),
+            core_px: pixels(if resolution_m > 20.0 { 60.0 } else { 90.0 }, 1.0, 24.0),
             fringe_px: pixels(400.0, 3.0, 40.0),
             field_px: pixels(1200.0, 4.0, 40.0),
             shadow_px: pixels(1000.0, 4.0, 40.0),
@@ -164,9 +164,14 @@ fn clouds_of(this: &[i16], other: &[i16], core: (i16, i16), reach: CloudReach, s
     if !bright.contains(&true) {
         return Vec::new();
     }
+    let valid: Vec<bool> = state.data().iter().map(|&state| state == PixelState::Valid).collect();
     let side = 2 * reach.core_px + 1;
-    let needed = side * side * CORE_SHARE.0 / CORE_SHARE.1;
-    let core: Vec<bool> = around(&bright, cols, rows, reach.core_px).iter().map(|&count| count >= needed).collect();
+    // A cloud may be cut by the scene's edge: its share of what is valid counts, of half a window at least.
+    let core: Vec<bool> = around(&bright, cols, rows, reach.core_px)
+        .iter()
+        .zip(around(&valid, cols, rows, reach.core_px))
+        .map(|(&bright, valid)| bright * CORE_SHARE.1 >= valid.max(side * side / 2) * CORE_SHARE.0)
+        .collect();
     let near_core = around(&core, cols, rows, reach.fringe_px);
     let in_field = around(&core, cols, rows, reach.field_px);
     let in_reach_of_shadow = around(&core, cols, rows, reach.shadow_px);

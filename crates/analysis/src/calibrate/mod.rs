@@ -219,3 +219,6 @@ fn difference(sample: &PairSample) -> Fit {
         collapsed: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,9 +43,12 @@ impl Preset {
             _ => Scale::Coarse,
         };
         let group_px = (detector.group_radius_m / resolution_m).round().clamp(1.0, 1000.0) as i32;
-        if Detector::of(detector) != Detector::Default {
+        match Detector::of(detector) {
+            Detector::Default => {}
             // The compared pipelines: disks of radius 3 at any resolution, no evidence but the score.
-            return Self { scale, evidence_px: 0, cloud: None, open_px: 3, close_px: 3, group_px };
+            Detector::IrMad => return Self { scale, evidence_px: 0, cloud: None, open_px: 3, close_px: 3, group_px },
+            // Differencing as it is: a baseline is not helped along.
+            Detector::Cva => return Self { scale, evidence_px: 0, cloud: None, open_px: 0, close_px: 0, group_px },
         }
         let (evidence_px, open_px, close_px) = match scale {
             // A wall's worth of ground, whatever the pixel; half of it beside a line is noise of the orthophoto.
