@@ -59,7 +59,7 @@ impl Raster {
         let ranges = plans.iter().flatten().flat_map(|plan| &plan.pieces).filter_map(|piece| piece.range.clone());
         let requests = Requests::join(file, ranges.collect(), self.limits.gap_bytes, self.limits.request_bytes);
         let nodata = self.info().nodata;
-        let jobs = plans.into_iter().zip(blocks).map(|(plan, &block)| {
+        let jobs = plans.into_iter().zip(blocks.iter().copied()).map(|(plan, block)| {
             let (requests, href) = (&requests, href.clone());
             async move {
                 let named = |fault: Fault| fault.at(&format!("block ({}, {})", block.row, block.col)).of_file(&href);
@@ -150,10 +150,13 @@ struct BlockPlan {
     pieces: Vec<Piece>,
 }
 
+/// A request that several tasks can wait for.
+type Request<'a> = Shared<BoxFuture<'a, Result<Bytes, ImageryError>>>;
+
 /// Requests that blocks share. Each starts when the first block wants it, and is made once.
 struct Requests<'a> {
     /// By first byte; they don't overlap.
-    by_start: BTreeMap<u64, (u64, Shared<BoxFuture<'a, Result<Bytes, ImageryError>>>)>,
+    by_start: BTreeMap<u64, Request<'a>>,
 }
 
 impl<'a> Requests<'a> {
@@ -173,16 +176,14 @@ impl<'a> Requests<'a> {
                 _ => joined.push(range),
             }
         }
-        let by_start = joined.into_iter().map(|range| {
-            let (start, end) = (range.start, range.end);
-            (start, (end, async move { file.range(range).await }.boxed().shared()))
-        });
+        let by_start =
+            joined.into_iter().map(|range| (range.start, async move { file.range(range).await }.boxed().shared()));
         Self { by_start: by_start.collect() }
     }
 
     /// The bytes of one of the ranges that were joined.
     async fn bytes(&self, range: &Range<u64>) -> Result<Bytes, ImageryError> {
-        let Some((&start, (_, request))) = self.by_start.range(..=range.start).next_back() else {
+        let Some((&start, request)) = self.by_start.range(..=range.start).next_back() else {
             return Ok(Bytes::new());
         };
         let bytes = request.clone().await?;

@@ -134,6 +134,7 @@ impl Samples {
 
     /// The sample at an index (64-bit integers beyond 2⁵³ are rounded).
     #[must_use]
+    #[expect(clippy::unnecessary_cast, reason = "the same expression serves all types")]
     pub fn get(&self, index: usize) -> Option<f64> {
         each!(self, values => values.get(index).map(|&value| value as f64))
     }

@@ -123,19 +123,15 @@ type Part = Result<String, String>;
 
 /// Datum, ellipsoid and prime meridian.
 fn base(keys: &GeoKeys) -> Checked<Part> {
-    match keys.short(key::GEODETIC_CRS)? {
-        Some(code) if is_epsg(code) => {
-            let known = crs_definitions::from_code(code).and_then(|known| {
-                let rest = known.proj4.trim().strip_prefix("+proj=longlat")?;
-                Some(rest.replace("+no_defs", "").replace("+type=crs", "").trim().to_owned())
-            });
-            return Ok(known.ok_or_else(|| format!("its geographic CRS EPSG:{code} is not known")));
-        }
-        _ => {}
+    if let Some(code) = keys.short(key::GEODETIC_CRS)?.filter(|&code| is_epsg(code)) {
+        let known = crs_definitions::from_code(code).and_then(|known| {
+            let rest = known.proj4.trim().strip_prefix("+proj=longlat")?;
+            Some(rest.replace("+no_defs", "").replace("+type=crs", "").trim().to_owned())
+        });
+        return Ok(known.ok_or_else(|| format!("its geographic CRS EPSG:{code} is not known")));
     }
     let meridian = match (keys.short(key::PRIME_MERIDIAN)?, keys.double(key::PRIME_MERIDIAN_LONGITUDE)?) {
-        (None | Some(8901), None) => String::new(),
-        (_, Some(longitude)) if longitude == 0.0 => String::new(),
+        (None | Some(8901), None) | (_, Some(0.0)) => String::new(),
         (_, Some(longitude)) => format!(" +pm={longitude}"),
         (Some(code), None) => return Ok(Err(format!("its prime meridian EPSG:{code} is not supported"))),
     };

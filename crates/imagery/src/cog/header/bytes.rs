@@ -27,7 +27,7 @@ impl<'a> HeaderBytes<'a> {
     /// Fetches the first bytes of a file of `size` bytes.
     pub(super) async fn open(file: &'a RemoteFile, size: u64, limits: &'a Limits) -> Result<Self, ImageryError> {
         let mut header = Self { file, size, limits, fetched: 0, pieces: BTreeMap::new() };
-        header.fetch(&[0..limits.gap_bytes.min(size)]).await?;
+        header.fetch(std::slice::from_ref(&(0..limits.gap_bytes.min(size)))).await?;
         Ok(header)
     }
 
@@ -36,7 +36,7 @@ impl<'a> HeaderBytes<'a> {
         self.check(&range, what)?;
         if self.cached(&range).is_none() {
             let ahead = range.start.saturating_add(READ_AHEAD).min(self.size);
-            self.fetch(&[range.start..range.end.max(ahead)]).await?;
+            self.fetch(std::slice::from_ref(&(range.start..range.end.max(ahead)))).await?;
         }
         self.cached(&range).ok_or_else(|| self.fault(&range, what, "came back short"))
     }

@@ -32,7 +32,7 @@ pub(super) fn parse_metadata(xml: &str, bands: usize) -> BandMetadata {
         match role {
             "scale" => set(&mut found.scales, band, value.trim().parse().ok()),
             "offset" => set(&mut found.offsets, band, value.trim().parse().ok()),
-            "description" => set(&mut found.names, band, Some(Some(unescape(value)))),
+            "description" => set(&mut found.names, band, Some(Some(unescape(&unescape(value))))),
             _ => {}
         }
     }
@@ -50,6 +50,7 @@ fn attribute<'a>(attributes: &'a str, name: &str) -> Option<&'a str> {
     rest.split_once('"').map(|(value, _)| value)
 }
 
+/// GDAL escapes values twice.
 fn unescape(text: &str) -> String {
     let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'");
     text.replace("&amp;", "&")
@@ -74,7 +75,7 @@ mod tests {
         let xml = r#"<GDALMetadata>
             <Item name="OFFSET" sample="1" role="offset">-1000</Item>
             <Item name="SCALE" sample="1" role="scale">0.0001</Item>
-            <Item name="DESCRIPTION" sample="0" role="description">red &amp; dead</Item>
+            <Item name="DESCRIPTION" sample="0" role="description">red &amp;amp; dead</Item>
             <Item name="SCALE" sample="7" role="scale">3</Item>
             <Item name="SCALE">9</Item><Item
             </GDALMetadata>"#;
