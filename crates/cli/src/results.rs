@@ -162,7 +162,9 @@ impl Outcome {
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub async fn store(&self, output: &Output, plan: &ObjectRef, outcome: &aggregate::SurveyOutcome) -> Result<()> {
+    pub async fn store(&self, output: &Output, outcome: &aggregate::SurveyOutcome) -> Result<()> {
+        // The same bytes under the same name as when the survey began.
+        let plan = output.commit("plan", "pb", Bytes::from(proto::objects::encode_plan(&self.plan))).await?;
         let counties = outcome
             .counties
             .iter()
@@ -178,7 +180,7 @@ impl Outcome {
             .collect();
         let stored = StoredOutcome {
             survey: self.plan.survey.to_string(),
-            plan: plan.into(),
+            plan: (&plan).into(),
             before: self.before,
             after: self.after,
             notes: self.notes.clone(),

@@ -7,7 +7,7 @@ use proto::convert::job::{key, object};
 use proto::{ConvertError, v1};
 use survey::failure::FailureClass;
 use survey::ids::{CountyId, SurveyId};
-use survey::job::JobKey;
+use survey::job::{JobKey, ObjectRef};
 use survey::result::CountyResult;
 
 use crate::error::CoordinatorError;
@@ -35,7 +35,12 @@ pub struct SurveyOutcome {
 #[derive(Clone, Debug, PartialEq)]
 pub enum CountyOutcome {
     /// It was assembled, with gaps or without.
-    Assembled(CountyResult),
+    Assembled {
+        /// Its result.
+        result: CountyResult,
+        /// Where that is stored.
+        object: ObjectRef,
+    },
     /// Its assembly failed for good.
     Failed {
         /// The county.
@@ -123,7 +128,7 @@ async fn county_outcome(output: &Output, outcome: v1::CountyOutcome) -> Result<C
                 let problem = format!("it is the result of {}, not of {county}", result.county);
                 return Err(unfit(ConvertError::Invalid { field: "county".into(), problem }));
             }
-            Ok(CountyOutcome::Assembled(result))
+            Ok(CountyOutcome::Assembled { result, object: reference })
         }
     }
 }

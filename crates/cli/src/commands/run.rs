@@ -10,7 +10,7 @@ use coordinator::plan::{self, Depth, Planned};
 use imagery::commit::Output;
 use serde_json::json;
 
-use crate::embedded::{self, Embedded};
+use crate::embedded::{Resources, run_embedded};
 use crate::failure::{self, Failure};
 use crate::input::SurveyFile;
 use crate::progress::Progress;
@@ -25,16 +25,13 @@ pub struct Args {
     /// Folder or URL for the results, in place of the survey's `output`.
     #[arg(long)]
     out: Option<String>,
-    /// Workers; each works on one job at a time, and they share the machine's cores.
-    #[arg(long, default_value_t = default_workers(), value_parser = clap::value_parser!(u16).range(1..=256))]
+    /// Workers that share the machine's cores and the memory. More than one makes nothing faster here; it shows what a
+    /// cluster would do.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
-    /// Memory that all jobs together may use; half of what this process may have by default.
+    /// Memory that all workers together may use, such as 2GiB; by default a share of what this process may have.
     #[arg(long)]
     memory: Option<ByteSize>,
-}
-
-fn default_workers() -> u16 {
-    std::thread::available_parallelism().map_or(2, |cores| u16::try_from(cores.get()).unwrap_or(256).clamp(1, 256))
 }
 
 /// Runs the command.
@@ -44,10 +41,14 @@ fn default_workers() -> u16 {
 pub fn run(args: &Args) -> Result<()> {
     let file = SurveyFile::read(&args.survey)?;
     let output = file.output(args.out.as_deref())?;
-    let memory = args.memory.map_or_else(worker::admission::default_limit, |memory| memory.0);
+    let resources = Resources {
+        workers: usize::from(args.workers),
+        threads: threads(),
+        memory: args.memory.map_or_else(worker::admission::default_limit, |memory| memory.0),
+    };
     runtime::current()?.block_on(async {
         tokio::select! {
-            result = survey(&file, &output, args.workers, memory) => result,
+            result = survey(&file, &output, resources) => result,
             signal = tokio::signal::ctrl_c() => {
                 signal?;
                 Err(Failure { code: failure::INTERRUPTED, message: "interrupted; the same command goes on from here".into() }.into())
@@ -57,7 +58,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 #[allow(clippy::print_stdout, reason = "the table is what the command is for")]
-async fn survey(file: &SurveyFile, output: &Output, workers: u16, memory: u64) -> Result<()> {
+async fn survey(file: &SurveyFile, output: &Output, resources: Resources) -> Result<()> {
     let started = clock::now();
     output.check_writable().await?;
     let progress = Progress::new();
@@ -66,8 +67,6 @@ async fn survey(file: &SurveyFile, output: &Output, workers: u16, memory: u64) -
     for warning in &warnings {
         progress.say(&format!("note: {warning}"));
     }
-    let halo_px = analysis::halo_px(plan.grid.resolution_m, &plan.detector);
-    refuse_what_never_fits(&plan::tiles(&plan, halo_px), memory, plan.tile_px)?;
     progress.say(&format!(
         "survey {}: {} counties, {} scenes, {} tiles at {} m",
         plan.survey,
@@ -76,32 +75,24 @@ async fn survey(file: &SurveyFile, output: &Output, workers: u16, memory: u64) -
         plan.tiles().len(),
         plan.grid.resolution_m
     ));
-    let survey = Embedded { plan: plan.clone(), stores: file.stores.clone(), output: output.clone(), workers, memory, halo_px };
-    let (outcome, plan_object) = embedded::run(survey, |update| progress.update(update)).await?;
+    let outcome = run_embedded(&plan, output, &file.stores, resources, |update| progress.update(update)).await?;
     progress.finish();
 
     output.put("spec.toml", Bytes::from(file.text.clone())).await?;
-    output.put("run.json", Bytes::from(execution(&plan, &outcome, &started, workers, memory, &warnings)?)).await?;
+    output.put("run.json", Bytes::from(execution(&plan, &outcome, &started, resources, &warnings)?)).await?;
     let result = Outcome::new(plan, warnings, &outcome)?;
-    result.store(output, &plan_object, &outcome).await?;
+    result.store(output, &outcome).await?;
     result.write(output).await?;
     println!("{}", result.table()?);
     println!("results: {}/results", output.label());
     verdict(&outcome)
 }
 
-/// A tile that no worker could ever be admitted for is an error now, not a hang later.
-fn refuse_what_never_fits(costs: &[plan::TileCost], memory: u64, tile_px: i32) -> Result<()> {
-    let largest = plan::largest_memory(costs);
-    if largest > memory {
-        return Err(failure::input(format!(
-            "a tile of {tile_px} px needs {} and --memory is {}; set a smaller grid.tile_px, or give more memory",
-            ByteSize(largest).display().iec(),
-            ByteSize(memory).display().iec()
-        ))
-        .into());
-    }
-    Ok(())
+/// Threads that compute pixels: as `RAYON_NUM_THREADS` says, or one per core.
+#[allow(clippy::disallowed_methods, reason = "the environment is read in cli")]
+fn threads() -> usize {
+    let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|text| text.parse().ok()).filter(|&threads: &usize| threads > 0);
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }
 
 /// What belongs to this execution and to no result.
@@ -109,8 +100,7 @@ fn execution(
     plan: &survey::plan::SurveyPlan,
     outcome: &SurveyOutcome,
     started: &str,
-    workers: u16,
-    memory: u64,
+    resources: Resources,
     warnings: &[String],
 ) -> Result<String> {
     let scenes: Vec<_> = plan
@@ -125,7 +115,7 @@ fn execution(
         outcome.failed_jobs.iter().map(|job| json!({ "job": job.key.to_string(), "class": job.class, "message": job.message })).collect();
     let document = json!({
         "survey": outcome.survey, "version": survey::VERSION, "started": started, "ended": clock::now(),
-        "workers": workers, "memory_bytes": memory, "tile_px": plan.tile_px,
+        "workers": resources.workers, "threads": resources.threads, "memory_bytes": resources.memory, "tile_px": plan.tile_px,
         "jobs": outcome.execution.jobs, "resumed_jobs": outcome.execution.resumed_jobs, "attempts": outcome.execution.attempts,
         "attempts_failed": outcome.execution.attempts_failed, "leases_expired": outcome.execution.leases_expired,
         "alarms": outcome.execution.alarms, "failed_jobs": failed, "notes": warnings, "scenes": scenes,

@@ -14,8 +14,6 @@ const MAX_BYTES: u64 = 4 << 30;
 
 /// A layer: features in one CRS.
 pub struct Layer {
-    /// URL that it came from.
-    pub href: String,
     /// What the file declares, WGS 84 where it declares nothing.
     pub crs: Crs,
     /// Whether the file itself declared the CRS.
@@ -98,7 +96,7 @@ fn geojson(href: &str, bytes: &[u8]) -> Result<Layer, ImageryError> {
             Ok(Feature { properties: feature.properties.unwrap_or_default(), geometry })
         })
         .collect::<Result<_, ImageryError>>()?;
-    Ok(Layer { href: href.to_owned(), crs, declared: declared.is_some(), features })
+    Ok(Layer { crs, declared: declared.is_some(), features })
 }
 
 /// `EPSG:5179`, `urn:ogc:def:crs:EPSG::5179`, `urn:ogc:def:crs:OGC:1.3:CRS84`, `http://www.opengis.net/def/crs/EPSG/0/5179`.
@@ -146,7 +144,7 @@ fn geoparquet(href: &str, bytes: Bytes) -> Result<Layer, ImageryError> {
         let shapes = wkb_column(href, &geometry)?;
         features.extend(rows.into_iter().zip(shapes).map(|(properties, geometry)| Feature { properties, geometry }));
     }
-    Ok(Layer { href: href.to_owned(), crs, declared: declared.is_some(), features })
+    Ok(Layer { crs, declared: declared.is_some(), features })
 }
 
 /// Columns that make sense as properties: no lists, structs or bytes.
