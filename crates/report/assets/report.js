@@ -16,7 +16,7 @@
   // Sites: which are shown.
   const cards = all(".card");
   const markers = all(".marker");
-  const outlines = all(".outlines path");
+  const outlines = all(".outlines > g");
   let chosen = null;
   const showSites = () => {
     const classes = new Set(all("#site-filters [name=class]:checked").map((box) => box.value));

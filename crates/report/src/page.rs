@@ -20,7 +20,7 @@ use crate::chips;
 use crate::error::ReportError;
 use crate::ground::Ground;
 use crate::input::ReportInput;
-use crate::summary::{CountySummary, GAP_REASONS, Observed, Status, Totals};
+use crate::summary::{CountySummary, GAP_REASONS, GapReason, Observed, Status, Totals};
 
 /// Most cards; further sites are on the map and in the tables.
 pub const CARDS: usize = 200;
@@ -230,9 +230,9 @@ fn coverage(totals: &Totals, counties: &[CountySummary<'_>]) -> Vec<Gap> {
     };
     let seen = counties.iter().filter(|county| county.coverage.surveyed > 0).count();
     let mut rows = vec![row("surveyed", "compared", totals.coverage.surveyed, seen)];
-    for (name, words, count) in GAP_REASONS {
+    for GapReason { column, words, count } in GAP_REASONS {
         let touched = counties.iter().filter(|county| count(&county.coverage) > 0).count();
-        rows.push(row(name, words, count(&totals.coverage), touched));
+        rows.push(row(column, words, count(&totals.coverage), touched));
     }
     rows
 }

@@ -58,13 +58,23 @@ impl Observed {
     }
 }
 
-/// Why a pixel was not compared: name in results, words for people, count.
-pub const GAP_REASONS: [(&str, &str, fn(&Coverage) -> u64); 5] = [
-    ("gap_no_scene", "no scene pair", |coverage| coverage.no_scene),
-    ("gap_cloud", "cloud", |coverage| coverage.cloud),
-    ("gap_nodata", "no data", |coverage| coverage.nodata),
-    ("gap_unreadable", "unreadable file", |coverage| coverage.unreadable),
-    ("gap_failed_job", "failed job", |coverage| coverage.failed_job),
+/// Why a pixel was not compared.
+pub struct GapReason {
+    /// Its column in `counties`.
+    pub column: &'static str,
+    /// In words.
+    pub words: &'static str,
+    /// Pixels.
+    pub count: fn(&Coverage) -> u64,
+}
+
+/// All reasons, in the order of their columns.
+pub const GAP_REASONS: [GapReason; 5] = [
+    GapReason { column: "gap_no_scene", words: "no scene pair", count: |coverage| coverage.no_scene },
+    GapReason { column: "gap_cloud", words: "cloud", count: |coverage| coverage.cloud },
+    GapReason { column: "gap_nodata", words: "no data", count: |coverage| coverage.nodata },
+    GapReason { column: "gap_unreadable", words: "unreadable file", count: |coverage| coverage.unreadable },
+    GapReason { column: "gap_failed_job", words: "failed job", count: |coverage| coverage.failed_job },
 ];
 
 /// Most notes of one kind that a county's `notes` spell out.
@@ -316,7 +326,7 @@ pub(crate) fn gap_words(coverage: &Coverage) -> String {
     let gaps = coverage.gaps();
     let mut reasons: Vec<(u64, &str)> = GAP_REASONS
         .iter()
-        .map(|(_, words, count)| (count(coverage), *words))
+        .map(|reason| ((reason.count)(coverage), reason.words))
         .filter(|(pixels, _)| *pixels > 0)
         .collect();
     reasons.sort_by_key(|(pixels, _)| std::cmp::Reverse(*pixels));

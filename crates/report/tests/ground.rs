@@ -1,5 +1,7 @@
 //! From the grid to the globe: borders stay where they are, become valid, and are cut at the antimeridian.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
+
 use geo::{Area, BoundingRect, Coord, LineString, MultiPolygon, Polygon, Validation};
 use report::ground::{Ground, outline, round};
 use survey::grid::Grid;

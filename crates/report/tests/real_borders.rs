@@ -1,5 +1,7 @@
 //! Real counties: their borders come back where they were.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
+
 mod fixture;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! What a report promises, on a made-up province.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
+
 mod fixture;
 
 use std::collections::BTreeMap;
@@ -212,7 +214,7 @@ fn a_chip_stays_in_its_folder_whatever_its_name_and_two_never_share_one() {
         assert_eq!(chips.len(), 8);
         let is_safe =
             |name: &&str| name.len() < 130 && !name.contains(['/', '\\']) && !name.starts_with('.') && name.is_ascii();
-        assert!(chips.iter().all(|name| is_safe(name)), "{chips:?}");
+        assert!(chips.iter().all(is_safe), "{chips:?}");
     }
     assert_ne!(chips::file_name("경성-1-2", "before"), chips::file_name("명천-1-2", "before"));
     assert_eq!(chips::file_name("KP0216--12-7", "before"), "KP0216--12-7-before.png");

@@ -79,6 +79,8 @@ struct Marker {
     size: f64,
     tip: String,
     outline: String,
+    /// Its buildings, where it has a card.
+    buildings: String,
     /// Whether the page has a card to jump to.
     card: bool,
     p_factory: f64,
@@ -264,6 +266,8 @@ fn markers(counties: &[CountySummary<'_>], frame: &Frame, ground: &Ground, cards
         .flat_map(CountySummary::sites)
         .filter_map(|site| {
             let (x, y) = frame.place(ground.project(site.lon, site.lat)?);
+            let card = cards.contains(&site.id.as_str());
+            let roofs: MultiPolygon<f64> = site.footprints.iter().map(|roof| roof.outline.clone()).collect();
             Some(Marker {
                 id: site.id.clone(),
                 county: site.county.0.clone(),
@@ -279,7 +283,8 @@ fn markers(counties: &[CountySummary<'_>], frame: &Frame, ground: &Ground, cards
                     words::number(site.probabilities.factory, 2)
                 ),
                 outline: frame.path(&project(&site.outline, ground), 3),
-                card: cards.contains(&site.id.as_str()),
+                buildings: if card { frame.path(&project(&roofs, ground), 3) } else { String::new() },
+                card,
                 p_factory: site.probabilities.factory,
             })
         })
