@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -43,10 +44,18 @@ impl Serialised {
     }
 }
 
+/// Written out as `async_trait` would: it does not see what a macro inside the `impl` makes.
 macro_rules! pass {
     ($($name:ident: $input:ty => $output:ty),* $(,)?) => {
-        $(async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
-            self.store.$name(request).await
+        $(fn $name<'a, 'async_trait>(
+            &'a self,
+            request: S3Request<$input>,
+        ) -> Pin<Box<dyn Future<Output = S3Result<S3Response<$output>>> + Send + 'async_trait>>
+        where
+            'a: 'async_trait,
+            Self: 'async_trait,
+        {
+            self.store.$name(request)
         })*
     };
 }
