@@ -1,8 +1,14 @@
 //! What a site is taken to be: factory, residential, greenhouse or other, with the terms that made it so.
 //!
 //! Each of the first three classes has log-odds against `other`, a sum of terms of the site's features; the
-//! probabilities are their softmax with `other` at 0, so they sum to 1. The terms follow method.md S5; their weights are
-//! starting values that were tried on simulated sites, not fitted on labelled ones.
+//! probabilities are their softmax with `other` at 0, so they sum to 1. The terms are those of the survey's method (S5).
+//!
+//! Two weights come from data: a logistic regression, balanced by class and region, on 17,264 building outlines of
+//! 200 m² and more with known use (624 factories, 13 regions; OpenStreetMap and PLATEAU) gave 0.75 per `ln(area)` (0.65
+//! to 0.84 with one region left out), 0.66 for a length / width from 1.3 to 6 (0.58 to 0.76), and nothing for
+//! rectangularity (−0.07 to 0.11). Ranking the buildings of a region by them that it was not fitted on has an average
+//! precision of 0.12 where 3.6 % are factories: outlines alone say little. All other weights are starting values that
+//! were tried on simulated sites; designation is left out on purpose, so that results can be used to judge the policy.
 //!
 //! The interval of the factory probability takes each term's feature as uncertain (half a pixel along outlines, parts of
 //! the site out of view, buildings too small for the pixels) and adds a fixed uncertainty of the weights:
@@ -110,14 +116,15 @@ fn vegetation_left(features: &Features) -> f64 {
 }
 
 fn factory_with_buildings(score: &mut Score, features: &Features, buildings: &Buildings) {
-    score.add(-3.0, "base rate of factories among changed sites".to_owned());
-    let size = 1.2 * libm::log(buildings.largest_m2.max(1.0) / 800.0).clamp(-2.0, 2.0);
+    score.add(-2.6, "base rate of factories among changed sites".to_owned());
+    let size = 0.75 * libm::log(buildings.largest_m2.max(1.0) / 800.0).clamp(-2.0, 2.0);
     score.add(size, format!("largest building {} m²", thousands(buildings.largest_m2)));
-    score.doubt(1.2 * buildings.area_error.min(1.0));
+    score.doubt(0.75 * buildings.area_error.min(1.0));
     let elongated = plateau(buildings.elongation, 1.15, 1.4, 6.5, 9.0);
-    score.add(1.5 * elongated - 0.5, format!("length / width of its buildings {:.1}", buildings.elongation));
+    score.add(elongated - 0.35, format!("length / width of its buildings {:.1}", buildings.elongation));
     score.doubt(0.3);
-    let rectangular = 0.75 * ((buildings.rectangularity - 0.7) / 0.15).clamp(-1.0, 1.5);
+    // It says nothing of the use, but a ragged patch may be no building at all.
+    let rectangular = 0.4 * ((buildings.rectangularity - 0.8) / 0.1).clamp(-1.5, 1.0);
     score.add(rectangular, format!("rectangularity of its buildings {:.2}", buildings.rectangularity));
     if buildings.count >= 2 {
         let parallel = 0.8 * ramp(buildings.coherence, 0.4, 0.9);
@@ -136,8 +143,8 @@ fn factory_with_buildings(score: &mut Score, features: &Features, buildings: &Bu
         format!("{:.0} % of the floor area in small buildings", 100.0 * buildings.small_share),
     );
     score.add(-4.0 * narrow_rows(buildings), format!("{} narrow halls in rows", buildings.narrow_count));
-    let shadowless = ramp(buildings.slab_share, 0.5, 1.0) * (1.0 - ground_works(features));
-    score.add(-1.5 * shadowless, "its buildings throw no shadow".to_owned());
+    let raised = ramp(buildings.shadow, 0.02, 0.12).max(ground_works(features) * buildings.slab_share);
+    score.add(1.2 * raised - 0.8, format!("{:.0} % of their surroundings in shadow", 100.0 * buildings.shadow));
     score.add(-2.0 * ramp(features.green, 0.3, 0.7), format!("{:.0} % of the site is green", 100.0 * features.green));
     score.doubt(1.5 * (1.0 - features.visible));
 }
@@ -155,9 +162,9 @@ fn factory_without_buildings(score: &mut Score, features: &Features) {
 fn surroundings(score: &mut Score, features: &Features) {
     let [crop, wood, _, water, built] = features.cover_before;
     score.add(0.5 * ramp(crop, 0.2, 0.8), format!("{:.0} % was cropland", 100.0 * crop));
-    score.add(-1.0 * ramp(built, 0.3, 0.8), format!("{:.0} % was built before", 100.0 * built));
+    score.add(-ramp(built, 0.3, 0.8), format!("{:.0} % was built before", 100.0 * built));
     score.add(-0.7 * ramp(wood, 0.4, 0.9), format!("{:.0} % was woodland", 100.0 * wood));
-    score.add(-1.0 * ramp(water, 0.3, 0.8), format!("{:.0} % was water", 100.0 * water));
+    score.add(-ramp(water, 0.3, 0.8), format!("{:.0} % was water", 100.0 * water));
     if let Some(road) = features.road_km {
         score.add(0.4 * (1.0 - ramp(road, 0.1, 0.3)), format!("a road at {road:.2} km"));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use survey::findings::{Component, EvidenceChannel};
+use survey::findings::{Component, EvidenceChannel, Run};
 use survey::grid::Grid;
 
 use crate::footprint::{BuildingKind, Seen};
@@ -86,14 +86,20 @@ pub struct Buildings {
     pub area_error: f64,
 }
 
-/// Measures a site. `area_scale` is ground area / grid area.
+/// Measures a site: `lot` are its pixels, `component` where its sums come from, `area_scale` is ground area / grid area.
 #[must_use]
-pub fn measure(component: &Component, grid: &Grid, area_scale: f64, seen: Option<&Seen>) -> Option<Features> {
+pub fn measure(
+    component: &Component,
+    lot: &[Run],
+    grid: &Grid,
+    area_scale: f64,
+    seen: Option<&Seen>,
+) -> Option<Features> {
     let sums = &component.sums;
     let pixels = sums.pixels as f64;
     let closing = ((8.0 / grid.resolution_m).round() as i32).clamp(1, 30);
-    let lot = shape(&Mask::from_runs(component.bounds, &component.runs).close(closing).runs())?;
-    let area_ha = pixels * grid.pixel_area_m2() * area_scale / 10_000.0;
+    let area_ha = lot.iter().map(Run::len).sum::<u64>() as f64 * grid.pixel_area_m2() * area_scale / 10_000.0;
+    let lot = shape(&Mask::from_runs(component.bounds, lot).close(closing).runs())?;
     let mean = |channel| sums.mean(channel);
     let share = |count: u64| count as f64 / pixels;
     Some(Features {

@@ -32,6 +32,13 @@ pub struct PixelPolygon {
     pub holes: Vec<Vec<Corner>>,
 }
 
+/// The rings of a piece, as far as they are known.
+#[derive(Default)]
+struct Rings {
+    exterior: Option<Vec<Corner>>,
+    holes: Vec<Vec<Corner>>,
+}
+
 /// A unit step along the border between a pixel of the set and one outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Crack {
@@ -75,22 +82,22 @@ impl Heading {
 #[must_use]
 pub fn trace(runs: &[Run]) -> Vec<PixelPolygon> {
     let labels = connect_by_edges(runs);
-    let mut pieces: BTreeMap<usize, (Option<Vec<Corner>>, Vec<Vec<Corner>>)> = BTreeMap::new();
+    let mut pieces: BTreeMap<usize, Rings> = BTreeMap::new();
     for (ring, run) in rings(runs) {
         let Some(&label) = labels.get(run) else { continue };
         let piece = pieces.entry(label).or_default();
         let ring = canonical(&ring);
         if signed_area2(&ring) > 0 {
-            piece.0 = Some(ring);
+            piece.exterior = Some(ring);
         } else {
-            piece.1.push(ring);
+            piece.holes.push(ring);
         }
     }
     let mut polygons: Vec<PixelPolygon> = pieces
         .into_values()
-        .filter_map(|(exterior, mut holes)| {
-            holes.sort_unstable();
-            Some(PixelPolygon { exterior: exterior?, holes })
+        .filter_map(|mut rings| {
+            rings.holes.sort_unstable();
+            Some(PixelPolygon { exterior: rings.exterior?, holes: rings.holes })
         })
         .collect();
     polygons.sort_unstable_by(|a, b| a.exterior.cmp(&b.exterior));
@@ -305,8 +312,7 @@ fn simplified(ring: &[Corner], tolerance_px: f64) -> Vec<Corner> {
         let (a, b) = (closed[from], closed[to]);
         let base = (distance2(a, b) as f64).sqrt();
         let mut worst = (tolerance_px, None);
-        for index in from + 1..to {
-            let at = closed[index];
+        for (index, &at) in closed.iter().enumerate().take(to).skip(from + 1) {
             let off = if base == 0.0 {
                 (distance2(a, at) as f64).sqrt()
             } else {

@@ -24,6 +24,8 @@ pub use channels::Channels;
 pub const COARSEST_M: f64 = 2.5;
 /// Pixels of this size or smaller show whether a building has its roof, metres.
 pub const COARSEST_FRAME_M: f64 = 0.8;
+/// Pixels of this size or smaller show the shadow of a building, metres.
+pub const COARSEST_SHADOW_M: f64 = 1.5;
 /// The window of a site should not have more pixels than this: a coarser view is read then.
 pub const MAX_WINDOW_PX: f64 = 4.0e6;
 /// Ground around a site that belongs into its window, metres.
@@ -172,7 +174,7 @@ mod tests {
     fn four_halls_are_found_with_their_sizes_whatever_their_roofs_and_the_resolution() {
         for spectrum in [BLUE, WHITE] {
             for gsd_m in [0.3, 0.5, 1.0] {
-                let seen = Ground { gsd_m, boxes: four_halls(spectrum), frames: false }.seen();
+                let seen = Ground { gsd_m, boxes: four_halls(spectrum), ..Ground::default() }.seen();
                 assert_eq!(seen.buildings.len(), 4, "{gsd_m} m, {spectrum:?}: {}", told(&seen));
                 for building in &seen.buildings {
                     assert_eq!(building.kind, BuildingKind::Roof);
@@ -186,7 +188,7 @@ mod tests {
 
     #[test]
     fn frames_are_told_from_roofs() {
-        let seen = Ground { gsd_m: 0.3, boxes: four_halls(CONCRETE), frames: true }.seen();
+        let seen = Ground { gsd_m: 0.3, boxes: four_halls(CONCRETE), frames: true, ..Ground::default() }.seen();
         assert_eq!(seen.buildings.len(), 4, "{}", told(&seen));
         assert!(seen.buildings.iter().all(|building| building.kind == BuildingKind::Frame), "{}", told(&seen));
     }
@@ -198,15 +200,24 @@ mod tests {
                 (0..10).map(move |col| (40.0 + 22.0 * f64::from(row), 38.0 + 20.0 * f64::from(col), 8.0, 11.0, RED))
             })
             .collect();
-        let seen = Ground { gsd_m: 0.5, boxes, frames: false }.seen();
+        let seen = Ground { gsd_m: 0.5, boxes, ..Ground::default() }.seen();
         assert!((54..=60).contains(&seen.buildings.len()), "{}", seen.buildings.len());
         assert!(seen.buildings.iter().all(|building| building.shape.area * 0.25 < 130.0), "{}", told(&seen));
     }
 
     #[test]
+    fn a_bright_patch_without_a_shadow_is_no_building() {
+        let mut ground = Ground { gsd_m: 0.5, boxes: four_halls(CONCRETE), ..Ground::default() };
+        ground.boxes.truncate(1);
+        assert_eq!(ground.seen().buildings.len(), 1);
+        ground.shadow_m = 0.0;
+        assert_eq!(ground.seen().buildings.len(), 0);
+    }
+
+    #[test]
     fn bare_ground_holds_no_building_and_coarse_pixels_cannot_say() {
-        assert_eq!(Ground { gsd_m: 0.5, boxes: vec![], frames: false }.seen().buildings.len(), 0);
-        let coarse = Ground { gsd_m: 3.0, boxes: four_halls(BLUE), frames: false }.seen();
+        assert_eq!(Ground::default().seen().buildings.len(), 0);
+        let coarse = Ground { gsd_m: 3.0, boxes: four_halls(BLUE), ..Ground::default() }.seen();
         assert!(!coarse.resolved && coarse.buildings.is_empty());
     }
 

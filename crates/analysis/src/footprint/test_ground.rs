@@ -8,11 +8,12 @@ use survey::scene::BandName;
 use super::{Seen, find, window_rect};
 
 /// A lot of bare subsoil among green fields, with boxes on it: (row, col, rows, cols, spectrum), blue, green, red,
-/// nir reflectance; each box throws a shadow of 3 m to the north-west.
+/// nir reflectance; each box throws a shadow to the north-west.
 pub(crate) struct Ground {
     pub(crate) gsd_m: f64,
     pub(crate) boxes: Vec<(f64, f64, f64, f64, [f32; 4])>,
     pub(crate) frames: bool,
+    pub(crate) shadow_m: f64,
 }
 
 pub(crate) const BLUE: [f32; 4] = [0.300, 0.215, 0.128, 0.255];
@@ -21,6 +22,12 @@ pub(crate) const RED: [f32; 4] = [0.078, 0.094, 0.190, 0.260];
 pub(crate) const WHITE: [f32; 4] = [0.400, 0.418, 0.425, 0.440];
 const SOIL: [f32; 4] = [0.150, 0.198, 0.255, 0.315];
 const FIELD: [f32; 4] = [0.042, 0.082, 0.064, 0.315];
+
+impl Default for Ground {
+    fn default() -> Self {
+        Self { gsd_m: 0.5, boxes: Vec::new(), frames: false, shadow_m: 3.0 }
+    }
+}
 
 impl Ground {
     pub(crate) fn seen(&self) -> Seen {
@@ -51,7 +58,7 @@ impl Ground {
                 let beam = (y - hit.0).rem_euclid(5.0) < 0.6 || (x - hit.1).rem_euclid(5.0) < 0.6;
                 return if self.frames && !beam { SOIL.map(|value| value * 0.7) } else { hit.4 };
             }
-            if self.boxes.iter().any(|hit| inside(3.0, hit)) {
+            if self.boxes.iter().any(|hit| inside(self.shadow_m, hit)) {
                 return SOIL.map(|value| value * 0.35);
             }
             if (30.0..180.0).contains(&y) && (30.0..250.0).contains(&x) { SOIL } else { FIELD }
