@@ -15,27 +15,28 @@ pub const EMBEDDED_BYTES: u64 = 16 << 20;
 /// Most bytes of a chip's file name.
 const NAME_BYTES: usize = 120;
 
-/// The file name of a site's chip: `<site>-before.png` or `<site>-after.png`, made safe as in [`safe_name`].
+/// The file name of a site's chip: `<site>-before.png` or `<site>-after.png`, where `_` stands for what of the id may not
+/// stand in a file name. Two sites never share one: an id ends in the row and column of the site's first pixel.
 #[must_use]
 pub fn file_name(site_id: &str, when: &str) -> String {
-    safe_name(&format!("{site_id}-{when}.png"))
+    let plain: String = site_id.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
+    safe_name(&format!("{plain}-{when}.png"))
 }
 
 /// A name that is the same in every file system, store and URL: one of ASCII letters, digits, `-`, `_` and `.` stays as
 /// it is; of any other, what may not stand is replaced by `_`, and its digest keeps it apart from its likes.
 #[must_use]
 pub fn safe_name(name: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
     if name.len() <= NAME_BYTES && name.chars().all(is_plain) && !name.starts_with('.') && name.ends_with(".png") {
         return name.to_owned();
     }
-    let stem = name.strip_suffix(".png").unwrap_or(name);
-    let mended: String = stem
-        .chars()
-        .take(NAME_BYTES / 2)
-        .map(|letter| if is_plain(letter) && letter != '.' { letter } else { '_' })
-        .collect();
+    let stem = name.strip_suffix(".png").unwrap_or(name).chars().take(NAME_BYTES / 2);
+    let mended: String = stem.map(|letter| if is_plain(letter) && letter != '.' { letter } else { '_' }).collect();
     format!("{mended}-{}.png", Digest::of(name.as_bytes()).short())
+}
+
+fn is_plain(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.')
 }
 
 /// The chips of a site.
