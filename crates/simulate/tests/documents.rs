@@ -1,4 +1,5 @@
 //! What is written: the same bytes for the same seed, files that others read, and a survey file that is ready to run.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests may stop where they stand")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -187,8 +188,8 @@ fn options(out: &Path, place: PlaceOptions) -> Options {
         out: out.to_owned(),
         seed: 3,
         place,
-        before: SensorChoice { gsd_m: Some(4.0), dtype: None },
-        after: SensorChoice { gsd_m: Some(2.0), dtype: None },
+        before: SensorChoice { gsd_m: Some(8.0), dtype: None },
+        after: SensorChoice { gsd_m: Some(4.0), dtype: None },
         clouds: true,
         other_zone: false,
     }
@@ -203,7 +204,7 @@ fn the_province_is_ready_to_survey() {
     let folder = tempfile::tempdir().unwrap();
     simulate(&options(folder.path(), PlaceOptions::Province), &|_| {}).unwrap();
     let spec = SurveySpec::parse(&std::fs::read_to_string(folder.path().join("survey.toml")).unwrap()).unwrap();
-    assert_eq!(spec.grid.resolution_m, Some(4.0));
+    assert_eq!(spec.grid.resolution_m, Some(8.0));
     let layers = [
         &spec.context.stations,
         &spec.context.roads,

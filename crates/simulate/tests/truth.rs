@@ -1,4 +1,5 @@
 //! What `truth.geojson` says is what the pixels show.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests may stop where they stand")]
 
 use simulate::geometry::{Bounds, Point, point};
 use simulate::render::canvas::Frame;

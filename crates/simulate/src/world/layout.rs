@@ -184,7 +184,7 @@ pub fn province(seed: u64) -> World {
     world.town("Hanbit", point(2010.0, 1760.0), Point::of_bearing(78.0), &mut dice);
     for (name, x, y, bearing, size) in [
         ("Dolmaru", 560.0, 1960.0, 85.0, (9, 5)),
-        ("Araetmaul", 560.0, 560.0, 66.0, (8, 5)),
+        ("Araetmaul", 540.0, 490.0, 66.0, (8, 5)),
         ("Neulpum", 3320.0, 2680.0, 110.0, (8, 6)),
         ("Haetsal", 2620.0, 640.0, 82.0, (9, 4)),
         ("Solgol", 1300.0, 3050.0, 75.0, (7, 5)),
