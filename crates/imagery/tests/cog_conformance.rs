@@ -2,6 +2,8 @@
 //!
 //! The expected values come from rasterio (`rasterio_reference.py`), not from us.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! Files made to harm: each is read or refused with an error that names it; nothing panics, hangs or takes memory that
 //! the file's size does not account for.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
