@@ -33,9 +33,9 @@ const CORE: (i16, i16) = (z(8.0), z(6.0));
 /// Brightness of a core, at least, in medians of the scene: roofs and sand stay below where the median is ground.
 const CORE_MEDIANS: f32 = 3.5;
 /// The same of the fringe: haze.
-const FRINGE: (i16, i16) = (z(1.5), z(1.0));
+const FRINGE: (i16, i16) = (z(1.0), z(0.75));
 /// The same of smaller clouds in the field of a large one.
-const FIELD: (i16, i16) = (z(4.0), z(3.0));
+const FIELD: (i16, i16) = (z(2.5), z(2.0));
 /// Brightness of a shadow, at most, and how much darker than on the other date.
 const SHADOW: (i16, i16) = (z(-0.8), z(0.8));
 /// Share of the window around a core that is bright.
@@ -57,9 +57,9 @@ impl CloudReach {
         (resolution_m > 5.0).then(|| Self {
             core_px: pixels(if resolution_m > 20.0 { 60.0 } else { 90.0 }, 1.0, 24.0),
             fringe_px: pixels(400.0, 3.0, 40.0),
-            field_px: pixels(1200.0, 4.0, 40.0),
+            field_px: pixels(2000.0, 4.0, 60.0),
             shadow_px: pixels(1000.0, 4.0, 40.0),
-            margin_px: pixels(100.0, 1.0, 10.0),
+            margin_px: pixels(200.0, 1.0, 10.0),
         })
     }
 

@@ -36,7 +36,8 @@ fn scene(file: PathBuf) -> SceneWindow {
 #[test]
 #[ignore = "needs the 8192 x 8192 pair of ../shared/peers/gen.py: make gate"]
 fn the_irmad_mode_passes_the_peers_gate() {
-    let folder = PathBuf::from(std::env::var("GROUNDBREAK_GATE").expect("GROUNDBREAK_GATE names the folder of the pair"));
+    let folder =
+        PathBuf::from(std::env::var("GROUNDBREAK_GATE").expect("GROUNDBREAK_GATE names the folder of the pair"));
     let (before, after) = (scene(folder.join("t0.u16")), scene(folder.join("t1.u16")));
     let detector = DetectorSpec { name: "irmad".into(), ..DetectorSpec::default() };
     let grid = Grid { crs: "EPSG:32652".into(), resolution_m: 1.0 };
@@ -57,6 +58,7 @@ fn the_irmad_mode_passes_the_peers_gate() {
     assert!((threshold / 9.877_742_727_456_024 - 1.0).abs() < 1e-6, "threshold {threshold}");
     let found = detect_pair(&before, &after, &calibration, grid.resolution_m, &detector);
     let objects = pieces(&found.change);
-    let large = objects.iter().filter(|object| object.iter().map(survey::findings::Run::len).sum::<u64>() >= 500).count();
+    let large =
+        objects.iter().filter(|object| object.iter().map(survey::findings::Run::len).sum::<u64>() >= 500).count();
     assert_eq!(large, 658);
 }

@@ -90,12 +90,18 @@ fn an_invertible_mix_of_the_later_bands_changes_no_score() {
     let rect = PixelRect::new(0, 0, 200, 200);
     let sample = [gaussian_pair(&[0.9, 0.7, 0.4], rect, 2)];
     let mut mixed = sample[0].clone();
-    let bands: Vec<Vec<f64>> =
-        sample[0].after.planes.iter().map(|plane| plane.data().iter().map(|&value| f64::from(value)).collect()).collect();
+    let bands: Vec<Vec<f64>> = sample[0]
+        .after
+        .planes
+        .iter()
+        .map(|plane| plane.data().iter().map(|&value| f64::from(value)).collect())
+        .collect();
     let mix = [[2.0, 0.5, -0.3], [0.1, -1.5, 0.2], [0.4, 0.3, 0.8]];
     let turned: Vec<Vec<f64>> = mix
         .iter()
-        .map(|row| (0..rect.pixels()).map(|at| 40.0 + (0..3).map(|band| row[band] * bands[band][at]).sum::<f64>()).collect())
+        .map(|row| {
+            (0..rect.pixels()).map(|at| 40.0 + (0..3).map(|band| row[band] * bands[band][at]).sum::<f64>()).collect()
+        })
         .collect();
     mixed.after = window(rect, &turned);
     let mixed = [mixed];
@@ -191,7 +197,9 @@ fn a_calibration_depends_neither_on_threads_nor_on_the_order_of_the_cells() {
     let cells = |order: [i32; 3]| -> Vec<CellSample> {
         order
             .into_iter()
-            .map(|index| gaussian_pair(&[0.9, 0.7, 0.5], PixelRect::new(0, 512 * index, 200, 512 * index + 300), index as u64))
+            .map(|index| {
+                gaussian_pair(&[0.9, 0.7, 0.5], PixelRect::new(0, 512 * index, 200, 512 * index + 300), index as u64)
+            })
             .collect()
     };
     let calibrate = |threads: usize, order: [i32; 3]| {
@@ -217,7 +225,8 @@ impl Waves {
         Self(
             (0..160)
                 .map(|_| {
-                    let (frequency, direction) = (0.02 + 0.2 * noise.uniform(), std::f64::consts::TAU * noise.uniform());
+                    let (frequency, direction) =
+                        (0.02 + 0.2 * noise.uniform(), std::f64::consts::TAU * noise.uniform());
                     let phase = std::f64::consts::TAU * noise.uniform();
                     [frequency * direction.cos(), frequency * direction.sin(), phase, 1.0 / (1.0 + 20.0 * frequency)]
                 })
@@ -226,7 +235,10 @@ impl Waves {
     }
 
     fn at(&self, row: f64, col: f64) -> f64 {
-        self.0.iter().map(|[fr, fc, phase, size]| size * (std::f64::consts::TAU * (fr * row + fc * col) + phase).cos()).sum()
+        self.0
+            .iter()
+            .map(|[fr, fc, phase, size]| size * (std::f64::consts::TAU * (fr * row + fc * col) + phase).cos())
+            .sum()
     }
 }
 

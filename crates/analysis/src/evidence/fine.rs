@@ -14,6 +14,11 @@ use super::window::slide;
 const CORRELATION_RADIUS: usize = 5;
 /// Radius of the windows whose mean gradient is called edge density.
 const EDGE_RADIUS: usize = 6;
+/// What looks built and scores this far below the threshold was so before: log-odds are capped by how far the score
+/// lies above it, so that they are negative below.
+const LEAST_SCORE: f32 = -0.6;
+/// Log-odds per unit of score above [`LEAST_SCORE`], at most.
+const SCORE_CAP: f32 = 4.0;
 /// Floor of a mean gradient and of a standard deviation, so that a smooth field has a logarithm.
 const FLOOR: f32 = 0.05;
 
@@ -40,6 +45,7 @@ pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
         edge_growth: vec![0.0; size],
         edges_before: vec![0.0; size],
     };
+    let mut cap = vec![0.0; size];
     features(base, rows, |feature, values| {
         let term = &model.terms[feature];
         if term.weight != 0.0 {
@@ -48,6 +54,7 @@ pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
             }
         }
         match FEATURES[feature] {
+            "score_4" => cap.iter_mut().zip(values).for_each(|(cap, &score)| *cap = SCORE_CAP * (score - LEAST_SCORE)),
             "correlation" => {
                 out.structure.iter_mut().zip(values).for_each(|(out, &correlation)| *out = 1.0 - correlation);
             }
@@ -63,6 +70,7 @@ pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
             _ => {}
         }
     });
+    out.logit.iter_mut().zip(cap).for_each(|(logit, cap)| *logit = logit.min(cap));
     out
 }
 
