@@ -1,6 +1,8 @@
 //! Coordinator and workers over real gRPC on an in-memory transport, with jobs that only pretend to look at pixels:
 //! whatever dies, hangs or breaks, the survey ends, and nothing that was acknowledged is done again.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may")]
+
 #[path = "services/stage.rs"]
 mod stage;
 

@@ -32,6 +32,7 @@ pub struct SurveyOutcome {
 }
 
 /// How a county ended.
+#[allow(clippy::large_enum_variant, reason = "nearly all are the large one")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum CountyOutcome {
     /// It was assembled, with gaps or without.

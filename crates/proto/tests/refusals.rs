@@ -1,5 +1,7 @@
 //! What is wrong is refused, and the error says where and what.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may")]
+
 use prost::Message;
 use proto::objects::{MAX_CALIBRATION_BYTES, decode_calibration, decode_findings, decode_plan, encode_findings};
 use proto::{convert, v1};

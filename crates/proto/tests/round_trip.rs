@@ -1,5 +1,7 @@
 //! Objects survive the wire to the last bit, the same value has the same bytes, and no bytes cause a panic.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may")]
+
 mod worlds;
 
 use proptest::prelude::*;

@@ -410,10 +410,9 @@ mod cases {
         leased(&mut world, 0);
         let held = world.workers[0].running.clone();
         let policy = Policy::default();
-        let mut sequence = world.workers[0].sequence;
-        for _ in 0..policy.stall.as_secs() / 10 {
+        let calls = policy.stall.as_secs() / 10;
+        for sequence in (world.workers[0].sequence + 1..).take(calls as usize) {
             world.now += Duration::from_secs(10);
-            sequence += 1;
             let poll = Poll {
                 worker: world.workers[0].name.clone(),
                 sequence,
