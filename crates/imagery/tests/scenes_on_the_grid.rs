@@ -1,5 +1,7 @@
 //! Scenes read from files onto the survey's grid, against GDAL, and with files that are broken.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests may")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -373,4 +375,51 @@ async fn a_scene_of_another_resolution_and_several_files_is_read_as_one() {
             }
         }
     }
+}
+
+/// Not run by default: `cargo test --release -p groundbreak-imagery --test scenes_on_the_grid -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "measures; takes a while"]
+async fn how_long_a_pair_takes_to_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let side = 4096;
+    let transform = north_up(0.0, 0.0, 1.0);
+    let bands = [1, 2, 3, 4].map(|seed| {
+        (0..side * side).map(|index| noise((index % side) / 8, index / side / 8, seed) / 4 + 1).collect::<Vec<u16>>()
+    });
+    let mut big = spec(side, side, transform, &["blue", "green", "red", "nir"]);
+    (big.block_px, big.nodata) = (512, Some(0.0));
+    let path = folder.path().join("big.tif");
+    let slices: Vec<&[u16]> = bands.iter().map(Vec::as_slice).collect();
+    std::fs::write(&path, write_cog(&big, &slices).unwrap()).unwrap();
+    let names = names(&["blue", "green", "red", "nir"]);
+    let listed = names.iter().zip(0..).map(|(name, index)| band(name.as_str(), 0, index)).collect();
+    let scene = scene(vec![asset(&path, UTM, transform, side, side, 16, 4)], listed, vec![]);
+    let cases = [
+        ("as it lies", 1.0, Registration::default()),
+        ("shifted", 1.0, Registration { shift_row: 300, shift_col: 700, ..Registration::default() }),
+        ("turned", 1.0, Registration { linear: [9000, -40_000, 40_000, 9000], ..Registration::default() }),
+        ("shrunk", 1.5, Registration::default()),
+    ];
+    let reader = SceneReader::new(Stores::new(&[], &folder.path().display().to_string()).unwrap(), 1 << 30);
+    for (name, resolution_m, correction) in std::iter::once(cases[0]).chain(cases) {
+        let grid = Grid { crs: UTM.into(), resolution_m };
+        let before = cpu_seconds();
+        let count = (f64::from(side) / resolution_m / 1024.0).floor() as i32;
+        for (row, col) in (0..count).flat_map(|row| (0..count).map(move |col| (row * 1024, col * 1024))) {
+            let rect = PixelRect::new(row - 32, col - 32, row + 1056, col + 1056);
+            reader.read(&grid, &scene, &names, rect, &correction).await.unwrap();
+        }
+        let pixels = f64::from(count * count) * 1088.0 * 1088.0;
+        println!("{name}: {:.1} ns a pixel of 4 bands", (cpu_seconds() - before) * 1e9 / pixels);
+    }
+}
+
+/// User and system time of this process, seconds.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<f64> =
+        stat.rsplit(')').next().unwrap_or_default().split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    // After the name: state (no number), ppid, … utime is the 11th number, stime the 12th; 100 ticks a second.
+    fields.get(10).zip(fields.get(11)).map_or(0.0, |(user, system)| (user + system) / 100.0)
 }

@@ -1,5 +1,7 @@
 //! The four jobs on a survey of a square kilometre that the test makes: two scenes, two counties, one new lot.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests may")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +35,8 @@ const OFF: (i32, i32) = (2, -3);
 const BANDS: [&str; 4] = ["blue", "green", "red", "nir"];
 
 fn noise(x: i32, y: i32, seed: u64) -> f64 {
-    let mut z = (u64::from(x as u32) << 32 | u64::from(y as u32)).wrapping_add(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut z =
+        (u64::from(x as u32) << 32 | u64::from(y as u32)).wrapping_add(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     (z >> 40) as f64 / (1 << 24) as f64
@@ -143,10 +146,8 @@ fn county(id: &str, col0: i32, col1: i32) -> County {
 fn plan(folder: &Path, tile_px: i32) -> SurveyPlan {
     let names = || BANDS.iter().map(|name| BandName::new(name)).collect::<Vec<_>>();
     let corner = Cell::of(ROW0, COL0);
-    let cells = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(row, col)| PlannedCell {
-        cell: Cell { row: corner.row + row, col: corner.col + col },
-        pairs: vec![0],
-    });
+    let cells = [(0, 0), (0, 1), (1, 0), (1, 1)]
+        .map(|(row, col)| PlannedCell { cell: Cell { row: corner.row + row, col: corner.col + col }, pairs: vec![0] });
     SurveyPlan {
         survey: "test".into(),
         name: "test".into(),
@@ -355,6 +356,7 @@ async fn errors_have_the_class_that_says_what_to_do() {
     let error = survey.attempt(JobKey::Calibrate(9), &[]).await.unwrap_err();
     assert!(error.to_string().contains("no scene pair 9"), "{error}");
     // The root of an assembly failed: there is nothing to assemble.
-    let error = survey.attempt(JobKey::Assemble(0), &[JobKey::Merge(Block { level: 1, y: 0, x: 0 })]).await.unwrap_err();
+    let error =
+        survey.attempt(JobKey::Assemble(0), &[JobKey::Merge(Block { level: 1, y: 0, x: 0 })]).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::BadInput);
 }

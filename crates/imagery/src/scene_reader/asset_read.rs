@@ -11,6 +11,7 @@ use survey::findings::UnreadableNote;
 use survey::grid::{GeoTransform, Grid, PixelRect};
 use survey::raster::{PixelState, Plane};
 use survey::scene::{Asset, Scene, SceneBand, SceneMask};
+use tracing::Instrument;
 
 use super::opened::{OpenFile, cause_of, geometry_of, place_of};
 use super::{Inner, UnreadablePart};
@@ -258,18 +259,17 @@ impl Inner {
 
     async fn blocks(&self, source: Source<'_>, level: usize, blocks: &[BlockIndex], cost: &mut Cost) -> Vec<Decoded> {
         let fetched = [AtomicU64::new(0), AtomicU64::new(0)];
-        let decoded = self
-            .blocks
-            .get(source.id, level, blocks, |wanted| {
-                let fetched = &fetched;
-                async move {
-                    let bytes: u64 = wanted.iter().map(|&block| encoded_bytes(source.raster, level, block)).sum();
-                    fetched[0].fetch_add(bytes, Ordering::Relaxed);
-                    fetched[1].fetch_add(wanted.len() as u64, Ordering::Relaxed);
-                    source.raster.read_blocks(source.file, level, &wanted).await
-                }
-            })
-            .await;
+        let fetch = |wanted: Vec<BlockIndex>| {
+            let fetched = &fetched;
+            async move {
+                let bytes: u64 = wanted.iter().map(|&block| encoded_bytes(source.raster, level, block)).sum();
+                fetched[0].fetch_add(bytes, Ordering::Relaxed);
+                fetched[1].fetch_add(wanted.len() as u64, Ordering::Relaxed);
+                source.raster.read_blocks(source.file, level, &wanted).await
+            }
+        };
+        let span = tracing::debug_span!("decode", level, blocks = blocks.len());
+        let decoded = self.blocks.get(source.id, level, blocks, fetch).instrument(span).await;
         let [bytes, count] = fetched.map(AtomicU64::into_inner);
         cost.bytes += bytes;
         cost.blocks += count;

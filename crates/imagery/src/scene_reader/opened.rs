@@ -24,7 +24,7 @@ pub(super) enum OpenFile {
         /// Number of the file in the block cache.
         id: u64,
         /// Its header.
-        raster: Raster,
+        raster: Box<Raster>,
         /// Where its bytes are.
         file: RemoteFile,
     },
@@ -83,7 +83,9 @@ impl Files {
             Ok::<_, ImageryError>((file, raster))
         };
         match open.await {
-            Ok((file, raster)) => Ok(OpenFile::Ready { id: self.ids.fetch_add(1, Ordering::Relaxed), raster, file }),
+            Ok((file, raster)) => {
+                Ok(OpenFile::Ready { id: self.ids.fetch_add(1, Ordering::Relaxed), raster: Box::new(raster), file })
+            }
             Err(error) => match error.class() {
                 FailureClass::BadInput => Ok(OpenFile::Broken(error)),
                 _ => Err(error),

@@ -1,7 +1,8 @@
 //! The coordinate transform on a control grid that is anchored to the survey's grid.
 //!
 //! Coordinates are computed exactly at every 32nd pixel corner of the global grid, rounded to 1/4096 source pixel, and
-//! interpolated between by integers, so that a pixel's place does not depend on the rectangle it was asked for in. Where
+//! interpolated between by integers (next to straight cells are made straight: see [`straightened`]), so that a pixel's
+//! place does not depend on the rectangle it was asked for in. Where
 //! the interpolation would be off by more than 1/32 source pixel, or the projection fails nearby, the pixels of that
 //! control cell are transformed one by one.
 
@@ -17,6 +18,9 @@ pub(crate) const CONTROL_PX: i32 = 32;
 
 /// Parts of a source pixel that control coordinates are rounded to.
 const NODE_UNITS: f64 = 4096.0;
+
+/// What is straightened: differences up to this many of those parts, 1/256 source pixel.
+const STRAIGHTENED: i64 = 16;
 
 /// Largest error of the interpolation, working source pixels.
 const TOLERANCE: f64 = 1.0 / 32.0;
@@ -135,7 +139,7 @@ impl Place {
             });
             if is_good {
                 let round = |(x, y): (f64, f64)| ((x * NODE_UNITS).round() as i64, (y * NODE_UNITS).round() as i64);
-                return Self::Between([nw, ne, sw, se].map(round));
+                return Self::Between(straightened([nw, ne, sw, se].map(round)));
             }
         }
         let round = |x: f64| ((x - 0.5) * PHASES as f64).round() as i64;
@@ -147,6 +151,29 @@ impl Place {
             .collect();
         if places.iter().all(|&place| place == NOWHERE) { Self::Nowhere } else { Self::EachPixel(places) }
     }
+}
+
+/// Corners of a cell in which columns and rows are next to independent, made so; and next to a shift by whole pixels per
+/// pixel, made one. A slight turn or stretch (what a registration finds) then moves from cell to cell in steps of
+/// 1/256 pixel, and a cell is resampled row by row and column by column.
+fn straightened([nw, ne, sw, se]: [(i64, i64); 4]) -> [(i64, i64); 4] {
+    let is_near = |a: i64, b: i64| (a - b).abs() <= STRAIGHTENED;
+    if !(is_near(nw.0, sw.0) && is_near(ne.0, se.0) && is_near(nw.1, ne.1) && is_near(sw.1, se.1)) {
+        return [nw, ne, sw, se];
+    }
+    let middle = |a: i64, b: i64| (a + b) >> 1;
+    let axis = |from: i64, to: i64| {
+        let side = i64::from(CONTROL_PX) * NODE_UNITS as i64;
+        if is_near(to - from, side) {
+            let start = (from + to - side) >> 1;
+            (start, start + side)
+        } else {
+            (from, to)
+        }
+    };
+    let (west, east) = axis(middle(nw.0, sw.0), middle(ne.0, se.0));
+    let (north, south) = axis(middle(nw.1, ne.1), middle(sw.1, se.1));
+    [(west, north), (east, north), (west, south), (east, south)]
 }
 
 impl ControlCell<'_> {

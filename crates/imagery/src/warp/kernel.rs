@@ -20,6 +20,9 @@ pub(crate) const PHASES: usize = 1 << PHASE_BITS;
 /// `log2` of [`PHASES`].
 pub(crate) const PHASE_BITS: u32 = 10;
 
+/// More taps than any kernel has: a step is below 2 (see `Sampling`), and then 2 + (2 + √5)/2 < 5 to both sides.
+pub(crate) const MAX_TAPS: usize = 16;
+
 /// Boxes that are narrower than this are left out: their variance would be below 10⁻⁷ px².
 const MIN_BOX: f64 = 1e-3;
 
@@ -27,6 +30,7 @@ const MIN_BOX: f64 = 1e-3;
 #[derive(Debug)]
 pub(crate) struct Kernel {
     taps: usize,
+    interpolating: bool,
     /// `PHASES × taps`.
     weights: Vec<f32>,
 }
@@ -36,7 +40,7 @@ impl Kernel {
     /// full resolution each (an overview, or pixels that were averaged on reading).
     pub(crate) fn new(step: f64, ratio: f64) -> Self {
         let (wide, narrow) = boxes(step, ratio);
-        let half = (2.0 + (wide + narrow) / 2.0 - 1e-9).ceil() as usize;
+        let half = ((2.0 + (wide + narrow) / 2.0 - 1e-9).ceil() as usize).min(MAX_TAPS / 2);
         let taps = 2 * half;
         let mut weights = Vec::with_capacity(PHASES * taps);
         for phase in 0..PHASES {
@@ -46,20 +50,32 @@ impl Kernel {
                 weights.push(value(at, wide, narrow) as f32);
             }
         }
-        Self { taps, weights }
+        let at_zero = weights.iter().take(taps).enumerate();
+        let interpolating =
+            at_zero.fold(true, |all, (tap, &weight)| all && weight == if tap + 1 == half { 1.0 } else { 0.0 });
+        Self { taps, interpolating, weights }
     }
 
     /// Taps: source pixels `first .. first + taps` with `first = ⌊position⌋ − before()`.
+    #[inline]
     pub(crate) fn taps(&self) -> usize {
         self.taps
     }
 
     /// Taps before the pixel whose centre lies at or before the position.
+    #[inline]
     pub(crate) fn before(&self) -> i64 {
         self.taps as i64 / 2 - 1
     }
 
+    /// Whether a pixel at phase 0 is the source pixel itself.
+    #[inline]
+    pub(crate) fn is_interpolating(&self) -> bool {
+        self.interpolating
+    }
+
     /// The weights of a phase (`0..PHASES`).
+    #[inline]
     pub(crate) fn weights(&self, phase: usize) -> &[f32] {
         let start = (phase % PHASES) * self.taps;
         &self.weights[start..start + self.taps]

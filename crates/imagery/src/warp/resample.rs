@@ -11,7 +11,7 @@ use survey::grid::PixelRect;
 use survey::raster::{PixelState, Plane};
 
 use super::control::{CONTROL_PX, Control, ControlCell};
-use super::kernel::{Kernel, PHASE_BITS, PHASES};
+use super::kernel::{Kernel, MAX_TAPS, PHASE_BITS, PHASES};
 use super::source::{Region, SourceWindow, UNREADABLE, VALID, state_of};
 
 /// The smallest share of a kernel's weight (of that which falls on the raster) that must be on valid pixels.
@@ -71,8 +71,9 @@ pub(crate) fn resample(control: &Control, kernels: [&Kernel; 2], window: &Source
     let mut bands: Vec<Plane<f32>> = (0..window.band_count()).map(|_| Plane::filled(rect, 0.0)).collect();
     let mut state = Plane::filled(rect, PixelState::NoScene);
     strips(rect, &mut bands, &mut state).into_par_iter().for_each(|mut strip| {
+        let mut scratch = Scratch::default();
         for (part, cell) in control.cells(strip.rect) {
-            resample_cell(control, kernels, window, cell, part, &mut strip);
+            resample_cell(control, kernels, window, cell, part, &mut strip, &mut scratch);
         }
     });
     Resampled { bands, state }
@@ -123,11 +124,12 @@ fn resample_cell(
     cell: ControlCell<'_>,
     part: PixelRect,
     strip: &mut Strip<'_>,
+    scratch: &mut Scratch,
 ) {
     let Some(region) = footprint(cell, kernels, part) else { return };
     let clean = window.is_clean(region);
     if clean && cell.is_separable() {
-        separable(kernels, window, cell, part, strip);
+        separable(kernels, window, cell, part, strip, scratch);
         return;
     }
     let extent = control.extent();
@@ -141,7 +143,14 @@ fn resample_cell(
             }
             let index = strip.index(row, col);
             let taps = [Tap::new(x, kernels[0]), Tap::new(y, kernels[1])];
-            if clean {
+            // Among missing samples, most kernels lie on valid ones only.
+            let reach = Region {
+                x0: taps[0].first,
+                y0: taps[1].first,
+                x1: taps[0].first + kernels[0].taps() as i64,
+                y1: taps[1].first + kernels[1].taps() as i64,
+            };
+            if clean || window.is_clean(reach) {
                 for (band, out) in strip.bands.iter_mut().enumerate() {
                     out[index] = whole_kernel(kernels, window, band, taps);
                 }
@@ -153,28 +162,53 @@ fn resample_cell(
     }
 }
 
-/// `centre + Σ w·(sample − centre)`.
-fn weigh(weights: &[f32], samples: &[f32], centre: f32) -> f32 {
-    let mut sum = 0.0;
-    for (&weight, &sample) in weights.iter().zip(samples) {
-        sum += weight * (sample - centre);
+/// `centre + Σ w·(sample − centre)`, the centre being the sample of tap `before`.
+#[inline]
+fn weigh(weights: &[f32], samples: &[f32], before: usize) -> f32 {
+    // The common lengths are known to the compiler.
+    fn run<const N: usize>(weights: &[f32], samples: &[f32], before: usize) -> Option<f32> {
+        let (weights, samples): (&[f32; N], &[f32; N]) = (weights.try_into().ok()?, samples.try_into().ok()?);
+        let centre = samples[before];
+        let mut sum = 0.0;
+        for tap in 0..N {
+            sum += weights[tap] * (samples[tap] - centre);
+        }
+        Some(centre + sum)
     }
-    centre + sum
+    let known = match weights.len() {
+        4 => run::<4>(weights, samples, before),
+        6 => run::<6>(weights, samples, before),
+        8 => run::<8>(weights, samples, before),
+        10 => run::<10>(weights, samples, before),
+        _ => None,
+    };
+    known.unwrap_or_else(|| {
+        let centre = samples[before];
+        let mut sum = 0.0;
+        for (&weight, &sample) in weights.iter().zip(samples) {
+            sum += weight * (sample - centre);
+        }
+        centre + sum
+    })
 }
 
 /// A pixel whose kernel lies on valid pixels throughout.
 fn whole_kernel([kx, ky]: [&Kernel; 2], window: &SourceWindow, band: usize, [tx, ty]: [Tap; 2]) -> f32 {
     let (wx, wy) = (kx.weights(tx.phase), ky.weights(ty.phase));
-    let row = |y: i64| {
-        let samples = window.values(band, y, tx.first, kx.taps());
-        weigh(wx, samples, samples[kx.before() as usize])
-    };
-    let centre = row(ty.first + ky.before());
-    let mut sum = 0.0;
-    for (tap, &weight) in wy.iter().enumerate() {
-        sum += weight * (row(ty.first + tap as i64) - centre);
+    let mut rows = [0.0_f32; MAX_TAPS];
+    let rows = &mut rows[..wy.len()];
+    for (y, row) in (ty.first..).zip(rows.iter_mut()) {
+        *row = weigh(wx, window.values(band, y, tx.first, wx.len()), kx.before() as usize);
     }
-    centre + sum
+    weigh(wy, rows, ky.before() as usize)
+}
+
+/// Buffers of a strip that are used again from cell to cell.
+#[derive(Default)]
+struct Scratch {
+    xs: Vec<Tap>,
+    ys: Vec<Tap>,
+    weighed: Vec<f32>,
 }
 
 /// The pixels of a clean cell whose x depends on the column and whose y on the row: each source row is weighed once.
@@ -184,11 +218,15 @@ fn separable(
     cell: ControlCell<'_>,
     part: PixelRect,
     strip: &mut Strip<'_>,
+    scratch: &mut Scratch,
 ) {
-    let (cols, taps) = (part.cols(), kx.taps());
+    let cols = part.cols();
     let place = |row: i32, col: i32| cell.locate(row, col).unwrap_or_default();
-    let xs: Vec<Tap> = (part.col0..part.col1).map(|col| Tap::new(place(part.row0, col).0, kx)).collect();
-    let ys: Vec<Tap> = (part.row0..part.row1).map(|row| Tap::new(place(row, part.col0).1, ky)).collect();
+    let Scratch { xs, ys, weighed } = scratch;
+    xs.clear();
+    xs.extend((part.col0..part.col1).map(|col| Tap::new(place(part.row0, col).0, kx)));
+    ys.clear();
+    ys.extend((part.row0..part.row1).map(|row| Tap::new(place(row, part.col0).1, ky)));
     let (Some(first), Some(y0), Some(y1)) = (
         xs.first().copied(),
         ys.iter().map(|tap| tap.first).min(),
@@ -198,53 +236,58 @@ fn separable(
     };
     let is_shift =
         xs.iter().enumerate().all(|(i, tap)| tap.first == first.first + i as i64 && tap.phase == first.phase);
-    let mut weighed = vec![0.0_f32; (y1 - y0) as usize * cols];
-    let mut sums = vec![0.0_f32; cols];
+    weighed.clear();
+    weighed.resize((y1 - y0) as usize * cols, 0.0);
     for band in 0..window.band_count() {
         for (y, out) in (y0..y1).zip(weighed.chunks_exact_mut(cols)) {
             if is_shift {
-                let samples = window.values(band, y, first.first, cols + taps - 1);
-                let centres = &samples[kx.before() as usize..][..cols];
-                if first.phase == 0 && kx.weights(0)[kx.before() as usize] == 1.0 {
-                    out.copy_from_slice(centres);
-                    continue;
-                }
-                sums.fill(0.0);
-                for (tap, &weight) in kx.weights(first.phase).iter().enumerate() {
-                    let shifted = &samples[tap..][..cols];
-                    for ((sum, &sample), &centre) in sums.iter_mut().zip(shifted).zip(centres) {
-                        *sum += weight * (sample - centre);
-                    }
-                }
-                for ((out, &sum), &centre) in out.iter_mut().zip(&sums).zip(centres) {
-                    *out = centre + sum;
-                }
+                let samples = window.values(band, y, first.first, cols + kx.taps() - 1);
+                let line = |tap: usize| &samples[tap..][..cols];
+                weigh_lines(kx, first.phase, line, out);
             } else {
-                for (out, tap) in out.iter_mut().zip(&xs) {
-                    let samples = window.values(band, y, tap.first, taps);
-                    *out = weigh(kx.weights(tap.phase), samples, samples[kx.before() as usize]);
+                for (out, tap) in out.iter_mut().zip(xs.iter()) {
+                    let samples = window.values(band, y, tap.first, kx.taps());
+                    *out = weigh(kx.weights(tap.phase), samples, kx.before() as usize);
                 }
             }
         }
-        for (row, tap) in (part.row0..part.row1).zip(&ys) {
+        for (row, tap) in (part.row0..part.row1).zip(ys.iter()) {
             let start = strip.index(row, part.col0);
-            let line = |y: i64| &weighed[(y - y0) as usize * cols..][..cols];
-            let centres = line(tap.first + ky.before());
             let out = &mut strip.bands[band][start..start + cols];
-            sums.fill(0.0);
-            for (index, &weight) in ky.weights(tap.phase).iter().enumerate() {
-                for ((sum, &value), &centre) in sums.iter_mut().zip(line(tap.first + index as i64)).zip(centres) {
-                    *sum += weight * (value - centre);
-                }
-            }
-            for ((out, &sum), &centre) in out.iter_mut().zip(&sums).zip(centres) {
-                *out = centre + sum;
-            }
+            let line = |index: usize| &weighed[(tap.first - y0) as usize * cols + index * cols..][..cols];
+            weigh_lines(ky, tap.phase, line, out);
         }
     }
     for row in part.row0..part.row1 {
         let start = strip.index(row, part.col0);
         strip.state[start..start + cols].fill(PixelState::Valid);
+    }
+}
+
+/// [`weigh`] for many pixels of one phase: tap `t` of pixel `i` is `line(t)[i]`.
+#[inline]
+fn weigh_lines<'a>(kernel: &Kernel, phase: usize, line: impl Fn(usize) -> &'a [f32], out: &mut [f32]) {
+    let centres = line(kernel.before() as usize);
+    if phase == 0 && kernel.is_interpolating() {
+        out.copy_from_slice(centres);
+        return;
+    }
+    if let &[wa, wb, wc, wd] = kernel.weights(phase) {
+        let lines = line(0).iter().zip(line(1)).zip(line(2)).zip(line(3));
+        for (((((a, b), c), d), centre), out) in lines.zip(centres).zip(out) {
+            let sum = 0.0 + wa * (a - centre) + wb * (b - centre) + wc * (c - centre) + wd * (d - centre);
+            *out = centre + sum;
+        }
+        return;
+    }
+    out.fill(0.0);
+    for (tap, &weight) in kernel.weights(phase).iter().enumerate() {
+        for ((out, &sample), &centre) in out.iter_mut().zip(line(tap)).zip(centres) {
+            *out += weight * (sample - centre);
+        }
+    }
+    for (out, &centre) in out.iter_mut().zip(centres) {
+        *out += centre;
     }
 }
 

@@ -112,17 +112,20 @@ impl SourceWindow {
     }
 
     /// Index of the first pixel of a row, and of a column in it.
+    #[inline]
     fn index(&self, x: i64, y: i64) -> usize {
         (y - self.region.y0) as usize * self.width + (x - self.region.x0) as usize
     }
 
     /// Values of a band in `x` of row `y`, which lie inside.
+    #[inline]
     pub(crate) fn values(&self, band: usize, y: i64, x: i64, len: usize) -> &[f32] {
         let start = self.index(x, y);
         &self.bands[band][start..start + len]
     }
 
     /// States of `x` of row `y`, which lie inside.
+    #[inline]
     pub(crate) fn states(&self, y: i64, x: i64, len: usize) -> &[u8] {
         let start = self.index(x, y);
         &self.states[start..start + len]
@@ -200,30 +203,37 @@ impl WindowBuilder {
         }
         let width = part.width();
         let mut states = vec![VALID; width];
-        let mut rows: Vec<Vec<f32>> = vec![vec![0.0; width]; self.bands.len()];
+        // Averaged pixels pass through a row of their own; others are put where they belong at once.
+        let mut rows: Vec<Vec<f32>> = match self.sums {
+            Some(_) => vec![vec![0.0; width]; self.bands.len()],
+            None => Vec::new(),
+        };
         for row in part.y0..part.y1 {
             states.fill(VALID);
             let start = (row - y) as usize * cols + (part.x0 - x) as usize;
             let range = start..start + width;
-            for (band, values) in self.bands.iter().zip(&mut rows) {
+            let at = self.index(part.x0, row);
+            let targets = if rows.is_empty() { &mut self.values } else { &mut rows };
+            for (band, target) in self.bands.iter().zip(targets) {
+                let values = if self.sums.is_some() { &mut target[..] } else { &mut target[at..at + width] };
                 match block.bands.get(band.index) {
                     Some(samples) => convert(samples, range.clone(), band, values, &mut states),
                     None => states.fill(NODATA),
                 }
             }
-            let zero_is_nodata = |byte: bool, state: &mut u8| {
-                if !byte {
+            let zero_is_nodata = |is_zero: bool, state: &mut u8| {
+                if is_zero {
                     *state = combine(*state, NODATA);
                 }
             };
             if let Some(mask) = &block.mask {
                 for (at, state) in range.clone().zip(&mut states) {
-                    zero_is_nodata(mask.get(at).is_some_and(|&byte| byte != 0), state);
+                    zero_is_nodata(mask.get(at).is_none_or(|&byte| byte == 0), state);
                 }
             }
             if let Some(alpha) = self.alpha.and_then(|index| block.bands.get(index)) {
                 for (at, state) in range.clone().zip(&mut states) {
-                    zero_is_nodata(alpha.get(at).is_some_and(|value| value != 0.0), state);
+                    zero_is_nodata(alpha.get(at).is_none_or(|value| value == 0.0), state);
                 }
             }
             for mask in masks {
@@ -240,38 +250,35 @@ impl WindowBuilder {
             return;
         }
         let states = vec![UNREADABLE; part.width()];
-        let rows = vec![vec![0.0; part.width()]; self.bands.len()];
         for row in part.y0..part.y1 {
-            self.put(row, part.x0, &rows, &states);
+            self.put(row, part.x0, &[], &states);
         }
     }
 
+    /// Index of a pixel of the level in the window.
+    fn index(&self, x: i64, y: i64) -> usize {
+        let (x, y) = (x / self.average[0] - self.region.x0, y / self.average[1] - self.region.y0);
+        y as usize * self.region.width() + x as usize
+    }
+
+    /// Puts the states of a row, and where pixels are averaged its values.
     fn put(&mut self, y: i64, x: i64, rows: &[Vec<f32>], states: &[u8]) {
-        let width = self.region.width();
-        let at = |x: i64, y: i64, average: &[i64; 2], region: &Region| {
-            (y / average[1] - region.y0) as usize * width + (x / average[0] - region.x0) as usize
+        let start = self.index(x, y);
+        let Some(sums) = &mut self.sums else {
+            self.states[start..start + states.len()].copy_from_slice(states);
+            return;
         };
-        match &mut self.sums {
-            None => {
-                let start = at(x, y, &self.average, &self.region);
-                for (values, row) in self.values.iter_mut().zip(rows) {
-                    values[start..start + row.len()].copy_from_slice(row);
+        let first = x.rem_euclid(self.average[0]);
+        for (offset, &state) in states.iter().enumerate() {
+            let index = start + ((first + offset as i64) / self.average[0]) as usize;
+            sums.all[index] += 1;
+            if state == VALID {
+                sums.valid[index] += 1;
+                for (band, row) in sums.bands.iter_mut().zip(rows) {
+                    band[index] += f64::from(row[offset]);
                 }
-                self.states[start..start + states.len()].copy_from_slice(states);
-            }
-            Some(sums) => {
-                for (offset, &state) in states.iter().enumerate() {
-                    let index = at(x + offset as i64, y, &self.average, &self.region);
-                    sums.all[index] += 1;
-                    if state == VALID {
-                        sums.valid[index] += 1;
-                        for (band, row) in sums.bands.iter_mut().zip(rows) {
-                            band[index] += f64::from(row[offset]);
-                        }
-                    } else {
-                        self.states[index] = combine(self.states[index], state);
-                    }
-                }
+            } else {
+                self.states[index] = combine(self.states[index], state);
             }
         }
     }
@@ -350,15 +357,21 @@ fn convert(samples: &Samples, range: Range<usize>, band: &BandSource, values: &m
             return;
         };
         let nodata: Vec<T> = band.nodata.iter().filter_map(|&value| T::of(value)).collect();
-        let (first, second) = (nodata.first().copied(), nodata.get(1).copied());
+        // Adding zero makes −0 a 0, so that a value is copied to the same bytes that a kernel gives.
+        for (&sample, value) in samples.iter().zip(values.iter_mut()) {
+            *value = (sample.to_f64() * band.scale + band.offset) as f32 + 0.0;
+        }
+        // Most rows miss nothing; to know that, one look without branches is enough.
+        let has_nodata =
+            nodata.iter().any(|&missing| samples.iter().fold(false, |any, &sample| any | (sample == missing)));
+        let is_finite = values.iter().fold(true, |all, value| all & value.is_finite());
+        if !has_nodata && is_finite {
+            return;
+        }
         for ((&sample, value), state) in samples.iter().zip(values).zip(states) {
-            // Adding zero makes −0 a 0, so that a value is copied to the same bytes that a kernel gives.
-            let scaled = (sample.to_f64() * band.scale + band.offset) as f32 + 0.0;
-            if Some(sample) == first || Some(sample) == second || !scaled.is_finite() {
+            if nodata.contains(&sample) || !value.is_finite() {
                 *value = 0.0;
                 *state = combine(*state, NODATA);
-            } else {
-                *value = scaled;
             }
         }
     }

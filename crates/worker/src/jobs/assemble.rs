@@ -77,8 +77,7 @@ pub(super) async fn run(
             result.extended.push(assessment.extended().await?);
             continue;
         }
-        let (site, chips) =
-            assessment.site(&mut stats).instrument(tracing::info_span!("site", site = %name)).await?;
+        let (site, chips) = assessment.site(&mut stats).instrument(tracing::info_span!("site", site = %name)).await?;
         result.sites.push(site);
         result.chips.extend(chips);
     }
@@ -89,8 +88,7 @@ pub(super) async fn run(
 /// The root's findings, and those of the blocks that hold components of the county.
 async fn findings(context: &JobContext, job: &Job) -> Result<(Findings, Vec<Findings>), JobError> {
     let inputs = job.inputs.iter().filter(|input| !matches!(input.from, JobKey::Calibrate(_)));
-    let objects: Vec<(JobKey, Option<ObjectRef>)> =
-        inputs.map(|input| (input.from, input.object.clone())).collect();
+    let objects: Vec<(JobKey, Option<ObjectRef>)> = inputs.map(|input| (input.from, input.object.clone())).collect();
     let missing = |from: Option<JobKey>| JobError::Missing {
         key: job.key.to_string(),
         from: from.map_or_else(|| "the findings of the survey".to_owned(), |from| from.to_string()),
@@ -276,9 +274,10 @@ impl Assessment<'_> {
 /// The bands of a pair, and the other reflective bands of the same files: what shows buildings and colours.
 fn bands_to_look_at(scene: &Scene, compared: &[BandName]) -> Vec<BandName> {
     let assets: Vec<u16> = compared.iter().filter_map(|name| scene.band(name)).map(|band| band.asset).collect();
-    let others = scene.bands.iter().filter(|band| {
-        band.name.is_spectral() && assets.contains(&band.asset) && !compared.contains(&band.name)
-    });
+    let others = scene
+        .bands
+        .iter()
+        .filter(|band| band.name.is_spectral() && assets.contains(&band.asset) && !compared.contains(&band.name));
     compared.iter().cloned().chain(others.map(|band| band.name.clone())).collect()
 }
 

@@ -38,8 +38,7 @@ pub(super) async fn run(
             let plan = &loaded.plan;
             let limits = SiteLimits::new(&plan.grid, &plan.detector);
             let rect = block.rect(plan.tile_px);
-            let merged =
-                stitch::merge(rect, children, &loaded.counties, extent.rect, &limits, block == extent.root);
+            let merged = stitch::merge(rect, children, &loaded.counties, extent.rect, &limits, block == extent.root);
             proto::objects::encode_findings(&merged)
         })
         .await
