@@ -199,7 +199,7 @@ fn an_output_with_another_survey_is_refused_and_the_same_survey_goes_on() {
     fixture.edit("name = \"fixture\"", "name = \"another\"");
     let (code, message) = refuse(&["run", &fixture.survey()], &[]);
     assert_eq!(code, OUTPUT, "{message}");
-    assert!(message.contains("another survey"), "{message}");
+    assert!(message.contains("fixture") && message.contains("choose another output"), "{message}");
     assert_eq!(files(&fixture.path("out/results")), first);
 }
 

@@ -79,9 +79,10 @@ pub struct Child {
     pub found: Option<(ObjectRef, Findings)>,
 }
 
-/// Merges the blocks below `rect` that hold planned cells (blocks that hold none are not listed).
+/// Merges the blocks below `rect`. Blocks that no scene pair reaches have no job and are not listed: what counties own
+/// there is counted as `no scene`, here and once.
 ///
-/// `planned` bounds the planned cells (`SurveyPlan::extent`): where pixels of failed blocks are counted.
+/// `planned` bounds the planned cells (`SurveyPlan::extent`): where pixels of blocks without findings are counted.
 #[must_use]
 pub fn merge(
     rect: PixelRect,
@@ -101,6 +102,15 @@ pub fn merge(
         small_px: BTreeMap::new(),
         failed: Vec::new(),
     };
+    let mut unlisted: Vec<PixelRect> = rect.intersection(&planned).into_iter().collect();
+    for child in &children {
+        unlisted = unlisted.iter().flat_map(|rest| without(rest, &child.rect)).collect();
+    }
+    for rest in unlisted {
+        for (county, pixels) in counties.pixels(rest) {
+            merged.coverage.entry(county).or_default().no_scene += pixels;
+        }
+    }
     let mut parts: Vec<Component> = Vec::new();
     let mut failed: Vec<PixelRect> = Vec::new();
     for child in children {
@@ -142,6 +152,20 @@ pub fn merge(
         });
     }
     merged
+}
+
+/// What is left of a rectangle without another: the parts north, south, west and east of it.
+fn without(rect: &PixelRect, hole: &PixelRect) -> Vec<PixelRect> {
+    let Some(common) = rect.intersection(hole) else { return vec![*rect] };
+    [
+        PixelRect { row1: common.row0, ..*rect },
+        PixelRect { row0: common.row1, ..*rect },
+        PixelRect { row0: common.row0, row1: common.row1, col1: common.col0, ..*rect },
+        PixelRect { row0: common.row0, row1: common.row1, col0: common.col1, ..*rect },
+    ]
+    .into_iter()
+    .filter(|part| !part.is_empty())
+    .collect()
 }
 
 /// Counties whose components closed in the child itself are found in the child's object; those further below where the

@@ -29,7 +29,9 @@ impl SurveyFile {
     /// Names the file, the key and the mend.
     pub fn read(path: &Path) -> Result<Self> {
         let file = path.display();
-        let size = std::fs::metadata(path).map_err(|error| failure::input(format!("{file}: {error}; name a survey file (docs/survey.md)")))?.len();
+        let size = std::fs::metadata(path)
+            .map_err(|error| failure::input(format!("{file}: {error}; name a survey file (docs/survey.md)")))?
+            .len();
         if size > MAX_SPEC_BYTES {
             return Err(failure::input(format!("{file}: {size} bytes are no survey file; see docs/survey.md")).into());
         }
@@ -62,7 +64,8 @@ impl SurveyFile {
 /// # Errors
 /// Where it cannot be used.
 pub fn named_output(out: &str, stores: &Stores) -> Result<Output> {
-    let url = if out.contains("://") { out.to_owned() } else { absolute(Path::new(out))?.to_string_lossy().into_owned() };
+    let url =
+        if out.contains("://") { out.to_owned() } else { absolute(Path::new(out))?.to_string_lossy().into_owned() };
     Ok(Output::open(&url, stores)?)
 }
 

@@ -59,7 +59,8 @@ impl TryFrom<&StoredObject> for ObjectRef {
     type Error = anyhow::Error;
 
     fn try_from(stored: &StoredObject) -> Result<Self> {
-        let digest = Digest::from_hex(&stored.sha256).with_context(|| format!("{OUTCOME}: `{}` is not a digest", stored.sha256))?;
+        let digest = Digest::from_hex(&stored.sha256)
+            .with_context(|| format!("{OUTCOME}: `{}` is not a digest", stored.sha256))?;
         Ok(Self { key: stored.key.clone(), digest, length: stored.length })
     }
 }
@@ -80,7 +81,12 @@ pub struct Outcome {
 
 /// First and last day of the plan's scenes of a date.
 fn range(plan: &SurveyPlan, scene: impl Fn(&survey::scene::ScenePair) -> u32) -> Option<DateRange> {
-    let days: Vec<_> = plan.pairs.iter().filter_map(|pair| plan.scenes.get(scene(pair) as usize)).map(survey::scene::Scene::date).collect();
+    let days: Vec<_> = plan
+        .pairs
+        .iter()
+        .filter_map(|pair| plan.scenes.get(scene(pair) as usize))
+        .map(survey::scene::Scene::date)
+        .collect();
     Some(DateRange { from: *days.iter().min()?, to: *days.iter().max()? })
 }
 
@@ -97,7 +103,9 @@ impl Outcome {
             .iter()
             .map(|county| match county {
                 aggregate::CountyOutcome::Assembled { result, .. } => CountyOutcome::Surveyed(result.clone()),
-                aggregate::CountyOutcome::Failed { county, reason, .. } => CountyOutcome::Failed { county: county.clone(), reason: reason.clone() },
+                aggregate::CountyOutcome::Failed { county, reason, .. } => {
+                    CountyOutcome::Failed { county: county.clone(), reason: reason.clone() }
+                }
                 aggregate::CountyOutcome::Cancelled { county } => CountyOutcome::Cancelled { county: county.clone() },
             })
             .collect();
@@ -107,7 +115,13 @@ impl Outcome {
     /// The input of [`report::render`].
     #[must_use]
     pub fn input(&self) -> ReportInput<'_> {
-        ReportInput { plan: &self.plan, before: self.before, after: self.after, counties: &self.counties, notes: &self.notes }
+        ReportInput {
+            plan: &self.plan,
+            before: self.before,
+            after: self.after,
+            counties: &self.counties,
+            notes: &self.notes,
+        }
     }
 
     /// Writes `results/`. `manifest.json` comes last: where it stands, everything that it names does.
@@ -175,7 +189,9 @@ impl Outcome {
                 aggregate::CountyOutcome::Failed { county, reason, .. } => {
                     StoredCounty { county: county.clone(), result: None, failed: Some(reason.clone()) }
                 }
-                aggregate::CountyOutcome::Cancelled { county } => StoredCounty { county: county.clone(), result: None, failed: None },
+                aggregate::CountyOutcome::Cancelled { county } => {
+                    StoredCounty { county: county.clone(), result: None, failed: None }
+                }
             })
             .collect();
         let stored = StoredOutcome {
@@ -196,7 +212,11 @@ impl Outcome {
     /// Where nothing is stored there, or what is stored is damaged.
     pub async fn load(output: &Output) -> Result<Self> {
         let Some(bytes) = output.get(OUTCOME).await? else {
-            return Err(failure::input(format!("{}: no survey has ended there; run `groundbreak run` first", output.label())).into());
+            return Err(failure::input(format!(
+                "{}: no survey has ended there; run `groundbreak run` first",
+                output.label()
+            ))
+            .into());
         };
         let stored: StoredOutcome = serde_json::from_slice(&bytes)
             .map_err(|error| failure::input(format!("{}/{OUTCOME}: {error}; run the survey again", output.label())))?;

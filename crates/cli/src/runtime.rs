@@ -8,5 +8,10 @@ use tokio::runtime::{Builder, Runtime};
 /// # Errors
 /// Where the system gives no threads.
 pub fn current() -> Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(2).enable_all().thread_name("groundbreak-io").build().context("no threads for the network")
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .thread_name("groundbreak-io")
+        .build()
+        .context("no threads for the network")
 }

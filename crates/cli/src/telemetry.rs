@@ -43,7 +43,11 @@ pub fn install(options: &Options) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let spans = if options.verbose >= 2 { FmtSpan::CLOSE } else { FmtSpan::NONE };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_span_events(spans);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_span_events(spans);
     // A second subscriber in one process can only be a test's: the first one stays.
     let _ = match options.log_format {
         LogFormat::Text => builder.with_target(false).try_init(),

@@ -49,8 +49,9 @@ pub fn choose(
     after: &[Scene],
     detector: &DetectorSpec,
 ) -> Result<Selection, ImageryError> {
-    let seen_before = coverage(cells, grid, before)?;
-    let seen_after = coverage(cells, grid, after)?;
+    let (seen_before, extents_before) = coverage(cells, grid, before)?;
+    let (seen_after, extents_after) = coverage(cells, grid, after)?;
+    let extents = (extents_before.as_slice(), extents_after.as_slice());
     let mut bands = BTreeMap::new();
     let mut chosen: BTreeSet<(usize, usize)> = BTreeSet::new();
     let mut by_cell = Vec::with_capacity(cells.len());
@@ -60,7 +61,7 @@ pub fn choose(
         let pairs = match cache.get(&(seen_before.as_slice(), seen_after.as_slice())) {
             Some(pairs) => pairs.clone(),
             None => {
-                let pairs = rank(before, after, seen_before, seen_after, detector, &mut bands)?;
+                let pairs = rank(before, after, seen_before, seen_after, detector, extents, &mut bands)?;
                 cache.insert((seen_before, seen_after), pairs.clone());
                 pairs
             }
@@ -90,6 +91,7 @@ fn rank(
     seen_before: &[Seen],
     seen_after: &[Seen],
     detector: &DetectorSpec,
+    extents: (&[Extent], &[Extent]),
     bands: &mut BTreeMap<(usize, usize), Option<Bands>>,
 ) -> Result<Vec<(usize, usize)>, ImageryError> {
     let (seen_before, seen_after) = (best(before, seen_before), best(after, seen_after));
@@ -97,7 +99,8 @@ fn rank(
     for b in &seen_before {
         for a in &seen_after {
             let (earlier, later) = (&before[b.scene], &after[a.scene]);
-            if earlier.acquired >= later.acquired {
+            let meet = b.points & a.points != 0 || extents.0[b.scene].shares_a_pixel(&extents.1[a.scene]);
+            if earlier.acquired >= later.acquired || !meet {
                 continue;
             }
             let known = match bands.get(&(b.scene, a.scene)) {
@@ -249,11 +252,13 @@ fn safe(name: &str) -> String {
 }
 
 /// For each cell, the scenes that touch it.
-fn coverage(cells: &[Cell], grid: &Grid, scenes: &[Scene]) -> Result<Vec<Vec<Seen>>, ImageryError> {
+fn coverage(cells: &[Cell], grid: &Grid, scenes: &[Scene]) -> Result<(Vec<Vec<Seen>>, Vec<Extent>), ImageryError> {
     let to = Crs::parse(&grid.crs)?;
     let mut seen = vec![Vec::new(); cells.len()];
+    let mut extents = vec![Extent::EMPTY; scenes.len()];
     for (scene, description) in scenes.iter().enumerate() {
         for ring in outline(description, grid, &to)? {
+            ring.0.iter().for_each(|&point| extents[scene].hold(point));
             ring.mark(cells, |cell, points| {
                 let views: &mut Vec<Seen> = &mut seen[cell];
                 match views.last_mut() {
@@ -263,7 +268,29 @@ fn coverage(cells: &[Cell], grid: &Grid, scenes: &[Scene]) -> Result<Vec<Vec<See
             });
         }
     }
-    Ok(seen)
+    Ok((seen, extents))
+}
+
+/// The box around a scene in pixel coordinates.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    rows: (f64, f64),
+    cols: (f64, f64),
+}
+
+impl Extent {
+    const EMPTY: Self = Self { rows: (f64::INFINITY, f64::NEG_INFINITY), cols: (f64::INFINITY, f64::NEG_INFINITY) };
+
+    fn hold(&mut self, (row, col): (f64, f64)) {
+        self.rows = (self.rows.0.min(row), self.rows.1.max(row));
+        self.cols = (self.cols.0.min(col), self.cols.1.max(col));
+    }
+
+    /// Whether two scenes have a pixel's ground in common: scenes that only touch have none.
+    fn shares_a_pixel(&self, other: &Self) -> bool {
+        let common = |a: (f64, f64), b: (f64, f64)| a.1.min(b.1) - a.0.max(b.0);
+        common(self.rows, other.rows) >= 1.0 && common(self.cols, other.cols) >= 1.0
+    }
 }
 
 /// A closed ring in pixel coordinates: (row, col).
@@ -493,6 +520,17 @@ mod tests {
         let forwards = keys(&[cloudy.clone(), clear.clone(), winter.clone()]);
         assert_eq!(forwards, ["b~clear", "b~winter", "b~cloudy"]);
         assert_eq!(keys(&[winter, clear, cloudy]), forwards);
+    }
+
+    #[test]
+    fn scenes_that_only_touch_are_no_pair() {
+        let before = [scene("b-west", "2023-06-01", (0, 700), RGB), scene("b-east", "2023-06-01", (700, 2048), RGB)];
+        let after = [scene("a-west", "2024-06-01", (0, 700), RGB), scene("a-east", "2024-06-01", (700, 2048), RGB)];
+        let selection = choose(&cells(), &grid(), &before, &after, &DetectorSpec::default()).unwrap();
+        assert_eq!(
+            selection.pairs.iter().map(|pair| pair.key.as_str()).collect::<Vec<_>>(),
+            ["b-east~a-east", "b-west~a-west"]
+        );
     }
 
     #[test]

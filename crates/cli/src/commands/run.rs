@@ -80,6 +80,9 @@ async fn survey(file: &SurveyFile, output: &Output, resources: Resources) -> Res
 
     output.put("spec.toml", Bytes::from(file.text.clone())).await?;
     output.put("run.json", Bytes::from(execution(&plan, &outcome, &started, resources, &warnings)?)).await?;
+    for job in &outcome.failed_jobs {
+        progress.say(&format!("note: {} failed for good: {}", job.key, job.message));
+    }
     let result = Outcome::new(plan, warnings, &outcome)?;
     result.store(output, &outcome).await?;
     result.write(output).await?;
@@ -91,7 +94,10 @@ async fn survey(file: &SurveyFile, output: &Output, resources: Resources) -> Res
 /// Threads that compute pixels: as `RAYON_NUM_THREADS` says, or one per core.
 #[allow(clippy::disallowed_methods, reason = "the environment is read in cli")]
 fn threads() -> usize {
-    let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|text| text.parse().ok()).filter(|&threads: &usize| threads > 0);
+    let asked = std::env::var("RAYON_NUM_THREADS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .filter(|&threads: &usize| threads > 0);
     asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }
 
@@ -107,12 +113,19 @@ fn execution(
         .scenes
         .iter()
         .map(|scene| {
-            let assets: Vec<_> = scene.assets.iter().map(|asset| json!({ "href": asset.href, "size": asset.size, "etag": asset.etag })).collect();
+            let assets: Vec<_> = scene
+                .assets
+                .iter()
+                .map(|asset| json!({ "href": asset.href, "size": asset.size, "etag": asset.etag }))
+                .collect();
             json!({ "id": scene.id, "assets": assets })
         })
         .collect();
-    let failed: Vec<_> =
-        outcome.failed_jobs.iter().map(|job| json!({ "job": job.key.to_string(), "class": job.class, "message": job.message })).collect();
+    let failed: Vec<_> = outcome
+        .failed_jobs
+        .iter()
+        .map(|job| json!({ "job": job.key.to_string(), "class": job.class, "message": job.message }))
+        .collect();
     let document = json!({
         "survey": outcome.survey, "version": survey::VERSION, "started": started, "ended": clock::now(),
         "workers": resources.workers, "threads": resources.threads, "memory_bytes": resources.memory, "tile_px": plan.tile_px,
@@ -123,18 +136,32 @@ fn execution(
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
 
-/// Success, or what an operator must know although there are results.
+/// Success, or what an operator must know although there are results. A scene pair that cannot be compared is a gap of
+/// its pixels and no failure of the survey.
 fn verdict(outcome: &SurveyOutcome) -> Result<()> {
     if outcome.is_cancelled {
         bail!(Failure { code: failure::INTERRUPTED, message: "the survey was cancelled".into() });
     }
-    let without_result = outcome.counties.iter().filter(|county| !matches!(county, CountyOutcome::Assembled { .. })).count();
-    if without_result == 0 && outcome.failed_jobs.is_empty() {
+    let without_result =
+        outcome.counties.iter().filter(|county| !matches!(county, CountyOutcome::Assembled { .. })).count();
+    let lost: u64 = outcome
+        .counties
+        .iter()
+        .map(|county| match county {
+            CountyOutcome::Assembled { result, .. } => result.coverage.failed_job,
+            CountyOutcome::Failed { .. } | CountyOutcome::Cancelled { .. } => 0,
+        })
+        .sum();
+    if without_result == 0 && lost == 0 {
         return Ok(());
     }
-    let first = outcome.failed_jobs.first().map(|job| format!(": {}: {}", job.key, job.message)).unwrap_or_default();
+    let failed: Vec<String> =
+        outcome.failed_jobs.iter().take(5).map(|job| format!("  {}: {}", job.key, job.message)).collect();
     bail!(Failure {
         code: failure::INCOMPLETE,
-        message: format!("{} jobs failed for good and {without_result} counties have no result{first}", outcome.failed_jobs.len()),
+        message: format!(
+            "{without_result} counties have no result, and {lost} pixels were lost to jobs that failed for good\n{}",
+            failed.join("\n")
+        ),
     })
 }

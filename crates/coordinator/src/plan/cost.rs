@@ -61,7 +61,12 @@ pub fn tile_cost(plan: &SurveyPlan, tile: Block, halo_px: i32) -> TileCost {
         pairs.extend(planned.pairs.iter().copied());
         let inside = cell.rect().intersection(&rect).map_or(0, |common| common.pixels() as u64);
         planned_px += inside;
-        samples += planned.pairs.iter().filter_map(|&pair| plan.pairs.get(pair as usize)).map(|pair| inside * bands(pair)).sum::<u64>();
+        samples += planned
+            .pairs
+            .iter()
+            .filter_map(|&pair| plan.pairs.get(pair as usize))
+            .map(|pair| inside * bands(pair))
+            .sum::<u64>();
     }
     let grown_px = grown.pixels() as u64;
     let mut memory_bytes = BASE_BYTES + grown_px * EVIDENCE_BYTES_PER_PX;
@@ -70,7 +75,8 @@ pub fn tile_cost(plan: &SurveyPlan, tile: Block, halo_px: i32) -> TileCost {
         memory_bytes += grown_px * bands(pair) * 4;
         for (scene, bands) in [(pair.before, &pair.before_bands), (pair.after, &pair.after_bands)] {
             let Some(scene) = plan.scenes.get(scene as usize) else { continue };
-            let assets: BTreeSet<u16> = bands.iter().filter_map(|band| scene.band(band)).map(|band| band.asset).collect();
+            let assets: BTreeSet<u16> =
+                bands.iter().filter_map(|band| scene.band(band)).map(|band| band.asset).collect();
             for asset in assets.into_iter().filter_map(|asset| scene.assets.get(usize::from(asset))) {
                 fetch_bytes += (grown_px as f64 * bytes_per_px(plan, scene, asset)) as u64;
             }

@@ -106,24 +106,31 @@ fn wrap(lon: f64) -> f64 {
 /// # Errors
 /// Names the file or key, the county, and the mend.
 pub async fn read(stores: &Stores, section: &CountiesSection) -> Result<CountySource, PlanError> {
-    let layer = vector::read(stores, &section.source, section.crs.as_deref()).await.map_err(PlanError::input("counties.source"))?;
+    let layer = vector::read(stores, &section.source, section.crs.as_deref())
+        .await
+        .map_err(PlanError::input("counties.source"))?;
     let section = section.clone();
     // Millions of vertices are checked, repaired and projected: not on the threads that serve the network.
-    tokio::task::spawn_blocking(move || from_layer(&layer, &section))
-        .await
-        .map_err(|error| PlanError::unfit("counties.source", format!("its borders cannot be checked ({error})"), "simplify the borders"))?
+    tokio::task::spawn_blocking(move || from_layer(&layer, &section)).await.map_err(|error| {
+        PlanError::unfit("counties.source", format!("its borders cannot be checked ({error})"), "simplify the borders")
+    })?
 }
 
 fn from_layer(layer: &Layer, section: &CountiesSection) -> Result<CountySource, PlanError> {
     let source = &section.source;
     if layer.features.is_empty() {
-        return Err(PlanError::unfit("counties.source", format!("{source} holds no county"), "name a file with at least one polygon"));
+        return Err(PlanError::unfit(
+            "counties.source",
+            format!("{source} holds no county"),
+            "name a file with at least one polygon",
+        ));
     }
     let to_lonlat = Transformer::new(&layer.crs, &Crs::parse("EPSG:4326").map_err(PlanError::input("counties.crs"))?)
         .map_err(PlanError::input("counties.crs"))?;
     let only: Option<BTreeSet<&str>> = section.only.as_ref().map(|only| only.iter().map(String::as_str).collect());
     if layer.features.iter().all(|feature| feature.text(&section.id).is_none()) {
-        let known: BTreeSet<&str> = layer.features.iter().flat_map(|feature| feature.properties.keys()).map(String::as_str).collect();
+        let known: BTreeSet<&str> =
+            layer.features.iter().flat_map(|feature| feature.properties.keys()).map(String::as_str).collect();
         return Err(PlanError::unfit(
             "counties.id",
             format!("no county of {source} has a property `{}`", section.id),
@@ -150,20 +157,36 @@ fn from_layer(layer: &Layer, section: &CountiesSection) -> Result<CountySource, 
             }
         };
         if !ids.insert(id.clone()) {
-            return Err(PlanError::unfit("counties.id", format!("two counties of {source} are called `{id}`"), "name a property that is unique"));
+            return Err(PlanError::unfit(
+                "counties.id",
+                format!("two counties of {source} are called `{id}`"),
+                "name a property that is unique",
+            ));
         }
         let wanted = only.as_ref().is_none_or(|only| only.contains(id.as_str()));
         let border = match feature.geometry.as_ref().map(|geometry| polygons(geometry)).transpose() {
             Ok(border) => border.unwrap_or_else(|| MultiPolygon(vec![])),
             Err(kind) => {
-                return Err(PlanError::unfit("counties.source", format!("county {id} of {source} is a {kind}, not a polygon"), "leave it out, or draw its border"));
+                return Err(PlanError::unfit(
+                    "counties.source",
+                    format!("county {id} of {source} is a {kind}, not a polygon"),
+                    "leave it out, or draw its border",
+                ));
             }
         };
         if border.0.iter().map(|polygon| polygon.exterior().0.len()).sum::<usize>() > MAX_VERTICES {
-            return Err(PlanError::unfit("counties.source", format!("county {id} has more than {MAX_VERTICES} vertices"), "simplify its border"));
+            return Err(PlanError::unfit(
+                "counties.source",
+                format!("county {id} has more than {MAX_VERTICES} vertices"),
+                "simplify its border",
+            ));
         }
         let border = to_geographic(&border, layer, &to_lonlat).map_err(|problem| {
-            PlanError::unfit("counties.source", format!("county {id} of {source}: {problem}"), "declare the file's CRS with counties.crs")
+            PlanError::unfit(
+                "counties.source",
+                format!("county {id} of {source}: {problem}"),
+                "declare the file's CRS with counties.crs",
+            )
         })?;
         whole.extend(border.bounding_rect().into_iter().flat_map(|rect| [rect.min(), rect.max()]));
         whole.extend(border.0.iter().flat_map(|polygon| polygon.exterior().0.iter().copied()));
@@ -210,10 +233,19 @@ fn from_layer(layer: &Layer, section: &CountiesSection) -> Result<CountySource, 
         ));
     }
     selected.sort_by(|a, b| a.id.cmp(&b.id));
-    let extent = LonLatBox::around(selected.iter().flat_map(|county| county.border.0.iter()).flat_map(|polygon| polygon.exterior().0.iter().copied()));
+    let extent = LonLatBox::around(
+        selected
+            .iter()
+            .flat_map(|county| county.border.0.iter())
+            .flat_map(|polygon| polygon.exterior().0.iter().copied()),
+    );
     match (LonLatBox::around(whole.into_iter()), extent) {
         (Some(whole), Some(extent)) => Ok(CountySource { selected, whole, extent }),
-        _ => Err(PlanError::unfit("counties.source", format!("{source} holds no county"), "name a file with at least one polygon")),
+        _ => Err(PlanError::unfit(
+            "counties.source",
+            format!("{source} holds no county"),
+            "name a file with at least one polygon",
+        )),
     }
 }
 
@@ -246,12 +278,18 @@ fn polygons(geometry: &Geometry<f64>) -> Result<MultiPolygon<f64>, &'static str>
 fn has_area(border: &MultiPolygon<f64>) -> bool {
     border.0.iter().any(|polygon| {
         let ring = &polygon.exterior().0;
-        ring.len() >= 4 && ring.iter().any(|point| point.x != ring[0].x) && ring.iter().any(|point| point.y != ring[0].y)
+        ring.len() >= 4
+            && ring.iter().any(|point| point.x != ring[0].x)
+            && ring.iter().any(|point| point.y != ring[0].y)
     })
 }
 
 /// Densifies the rings along the source's own straight lines and takes them to longitude and latitude.
-fn to_geographic(border: &MultiPolygon<f64>, layer: &Layer, to_lonlat: &Transformer) -> Result<MultiPolygon<f64>, String> {
+fn to_geographic(
+    border: &MultiPolygon<f64>,
+    layer: &Layer,
+    to_lonlat: &Transformer,
+) -> Result<MultiPolygon<f64>, String> {
     let geographic = layer.crs.is_geographic();
     let limit = if geographic { MAX_EDGE_DEG } else { MAX_EDGE_M };
     let ring = |ring: &LineString<f64>| -> Result<LineString<f64>, String> {
@@ -272,7 +310,9 @@ fn to_geographic(border: &MultiPolygon<f64>, layer: &Layer, to_lonlat: &Transfor
     border
         .0
         .iter()
-        .map(|polygon| Ok(Polygon::new(ring(polygon.exterior())?, polygon.interiors().iter().map(ring).collect::<Result<_, _>>()?)))
+        .map(|polygon| {
+            Ok(Polygon::new(ring(polygon.exterior())?, polygon.interiors().iter().map(ring).collect::<Result<_, _>>()?))
+        })
         .collect()
 }
 
@@ -307,7 +347,11 @@ fn densified(ring: &LineString<f64>, limit: f64, geographic: bool) -> Vec<Coord<
 ///
 /// # Errors
 /// Names the county that cannot be projected.
-pub fn on_grid(source: &CountySource, crs: &Crs, designated: &BTreeMap<String, Vec<i32>>) -> Result<Vec<County>, PlanError> {
+pub fn on_grid(
+    source: &CountySource,
+    crs: &Crs,
+    designated: &BTreeMap<String, Vec<i32>>,
+) -> Result<Vec<County>, PlanError> {
     let transformer = Crs::parse("EPSG:4326")
         .and_then(|geographic| Transformer::new(&geographic, crs))
         .map_err(PlanError::input("grid.crs"))?;
@@ -316,7 +360,11 @@ pub fn on_grid(source: &CountySource, crs: &Crs, designated: &BTreeMap<String, V
         .iter()
         .map(|county| {
             let border = project(&county.border, &transformer).ok_or_else(|| {
-                PlanError::unfit("grid.crs", format!("{} cannot be projected to it", label(&county.id.0, &county.name)), "choose a CRS that holds all counties")
+                PlanError::unfit(
+                    "grid.crs",
+                    format!("{} cannot be projected to it", label(&county.id.0, &county.name)),
+                    "choose a CRS that holds all counties",
+                )
             })?;
             Ok(County {
                 id: county.id.clone(),
@@ -345,7 +393,9 @@ fn project(border: &MultiPolygon<f64>, transformer: &Transformer) -> Option<Mult
     border
         .0
         .iter()
-        .map(|polygon| Some(Polygon::new(ring(polygon.exterior())?, polygon.interiors().iter().map(ring).collect::<Option<_>>()?)))
+        .map(|polygon| {
+            Some(Polygon::new(ring(polygon.exterior())?, polygon.interiors().iter().map(ring).collect::<Option<_>>()?))
+        })
         .collect()
 }
 
@@ -379,7 +429,8 @@ mod tests {
 
     #[test]
     fn a_bow_tie_is_repaired_to_its_two_triangles() {
-        let bow_tie: MultiPolygon<f64> = polygon![(x: 0.0, y: 0.0), (x: 2.0, y: 2.0), (x: 2.0, y: 0.0), (x: 0.0, y: 2.0)].into();
+        let bow_tie: MultiPolygon<f64> =
+            polygon![(x: 0.0, y: 0.0), (x: 2.0, y: 2.0), (x: 2.0, y: 0.0), (x: 0.0, y: 2.0)].into();
         assert!(bow_tie.check_validation().is_err());
         let repaired = bow_tie.union(&MultiPolygon(vec![]));
         assert!(repaired.check_validation().is_ok());

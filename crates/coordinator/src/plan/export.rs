@@ -67,7 +67,11 @@ pub struct PlanSummary {
 ///
 /// # Errors
 /// Where the grid's CRS cannot be turned back to longitude and latitude.
-pub fn export(plan: &SurveyPlan, costs: &[TileCost], warnings: &[String]) -> Result<(PlanSummary, Vec<PlanFile>), PlanError> {
+pub fn export(
+    plan: &SurveyPlan,
+    costs: &[TileCost],
+    warnings: &[String],
+) -> Result<(PlanSummary, Vec<PlanFile>), PlanError> {
     let geographic = Geographic::new(&plan.grid)?;
     let summary = PlanSummary {
         survey: plan.survey.to_string(),
@@ -144,17 +148,21 @@ fn scene_ids(plan: &SurveyPlan, cost: &TileCost) -> String {
 }
 
 fn parquet(plan: &SurveyPlan, costs: &[TileCost], geographic: &Geographic<'_>) -> Result<Bytes, PlanError> {
-    let failed = |error: &dyn std::fmt::Display| PlanError::unfit("survey.output", format!("plan.parquet cannot be made ({error})"), "report this");
+    let failed = |error: &dyn std::fmt::Display| {
+        PlanError::unfit("survey.output", format!("plan.parquet cannot be made ({error})"), "report this")
+    };
     let shapes: Vec<Vec<u8>> = costs
         .iter()
         .map(|cost| {
             let mut wkb = Vec::new();
-            wkb::writer::write_polygon(&mut wkb, &geographic.polygon(cost.rect), &wkb::writer::WriteOptions::default()).map_err(|error| failed(&error))?;
+            wkb::writer::write_polygon(&mut wkb, &geographic.polygon(cost.rect), &wkb::writer::WriteOptions::default())
+                .map_err(|error| failed(&error))?;
             Ok(wkb)
         })
         .collect::<Result<_, PlanError>>()?;
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    let integers = |of: &dyn Fn(&TileCost) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(costs.iter().map(of))) };
+    let integers =
+        |of: &dyn Fn(&TileCost) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(costs.iter().map(of))) };
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("x", Arc::new(Int32Array::from_iter_values(costs.iter().map(|cost| cost.tile.x)))),
         ("y", Arc::new(Int32Array::from_iter_values(costs.iter().map(|cost| cost.tile.y)))),
@@ -179,7 +187,8 @@ fn parquet(plan: &SurveyPlan, costs: &[TileCost], geographic: &Geographic<'_>) -
         .set_key_value_metadata(Some(vec![KeyValue::new("geo".to_owned(), geo.to_string())]))
         .build();
     let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(|error| failed(&error))?;
+    let mut writer =
+        ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(|error| failed(&error))?;
     writer.write(&batch).map_err(|error| failed(&error))?;
     writer.close().map_err(|error| failed(&error))?;
     Ok(Bytes::from(bytes))
@@ -238,22 +247,37 @@ fn scenes(plan: &SurveyPlan) -> Bytes {
 }
 
 fn counties(plan: &SurveyPlan, costs: &[TileCost]) -> Result<Bytes, PlanError> {
-    let failed = |error: &dyn std::fmt::Display| PlanError::unfit("survey.output", format!("counties.csv cannot be made ({error})"), "report this");
+    let failed = |error: &dyn std::fmt::Display| {
+        PlanError::unfit("survey.output", format!("counties.csv cannot be made ({error})"), "report this")
+    };
     let map = CountyMap::new(&plan.grid, &plan.counties);
-    let by_tile: BTreeMap<(i32, i32), &TileCost> = costs.iter().map(|cost| ((cost.tile.y, cost.tile.x), cost)).collect();
+    let by_tile: BTreeMap<(i32, i32), &TileCost> =
+        costs.iter().map(|cost| ((cost.tile.y, cost.tile.x), cost)).collect();
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer
-        .write_record(["county_id", "county_name", "parent", "designated_year", "tiles", "cells", "cells_without_scenes", "fetch_bytes", "notes"])
+        .write_record([
+            "county_id",
+            "county_name",
+            "parent",
+            "designated_year",
+            "tiles",
+            "cells",
+            "cells_without_scenes",
+            "fetch_bytes",
+            "notes",
+        ])
         .map_err(|error| failed(&error))?;
     for (index, county) in plan.counties.iter().enumerate() {
         let cells = map.cells(index as u32, 0);
-        let without = cells.iter().filter(|cell| plan.cell(**cell).is_none_or(|planned| planned.pairs.is_empty())).count();
+        let without =
+            cells.iter().filter(|cell| plan.cell(**cell).is_none_or(|planned| planned.pairs.is_empty())).count();
         let mut tiles: Vec<(i32, i32)> = cells
             .iter()
             .flat_map(|cell| {
                 let rect = cell.rect();
                 let cols = rect.col0.div_euclid(plan.tile_px)..=(rect.col1 - 1).div_euclid(plan.tile_px);
-                (rect.row0.div_euclid(plan.tile_px)..=(rect.row1 - 1).div_euclid(plan.tile_px)).flat_map(move |y| cols.clone().map(move |x| (y, x)))
+                (rect.row0.div_euclid(plan.tile_px)..=(rect.row1 - 1).div_euclid(plan.tile_px))
+                    .flat_map(move |y| cols.clone().map(move |x| (y, x)))
             })
             .collect();
         tiles.sort_unstable();

@@ -19,7 +19,11 @@ pub fn choose_crs(section: &GridSection, whole: &LonLatBox) -> Result<String, Pl
     if let Some(given) = &section.crs {
         let crs = crs::Crs::parse(given).map_err(PlanError::input("grid.crs"))?;
         if crs.is_geographic() {
-            return Err(PlanError::unfit("grid.crs", format!("{given} is geographic, its unit is the degree"), "choose a projected CRS in metres, or leave the key out"));
+            return Err(PlanError::unfit(
+                "grid.crs",
+                format!("{given} is geographic, its unit is the degree"),
+                "choose a projected CRS in metres, or leave the key out",
+            ));
         }
         return Ok(given.clone());
     }

@@ -33,16 +33,26 @@ pub async fn context(stores: &Stores, section: &ContextSection, grid: &Grid) -> 
 }
 
 /// Named geometries in metres of the grid's CRS.
-async fn named(stores: &Stores, key: &str, href: Option<&str>, grid: &Grid) -> Result<Vec<(Option<String>, Geometry<f64>)>, PlanError> {
+async fn named(
+    stores: &Stores,
+    key: &str,
+    href: Option<&str>,
+    grid: &Grid,
+) -> Result<Vec<(Option<String>, Geometry<f64>)>, PlanError> {
     let Some(href) = href else { return Ok(Vec::new()) };
     let layer = vector::read(stores, href, None).await.map_err(PlanError::input(key))?;
-    let to_grid = Crs::parse(&grid.crs).and_then(|crs| Transformer::new(&layer.crs, &crs)).map_err(PlanError::input(key))?;
+    let to_grid =
+        Crs::parse(&grid.crs).and_then(|crs| Transformer::new(&layer.crs, &crs)).map_err(PlanError::input(key))?;
     let mut named = Vec::with_capacity(layer.features.len());
     for (index, feature) in layer.features.iter().enumerate() {
         let Some(geometry) = &feature.geometry else { continue };
         let name = NAMES.iter().find_map(|property| feature.text(property));
         let projected = project(geometry, &to_grid).ok_or_else(|| {
-            PlanError::unfit(key, format!("feature {index} of {href} cannot be projected to {}", grid.crs), "check the file's CRS and coordinates")
+            PlanError::unfit(
+                key,
+                format!("feature {index} of {href} cannot be projected to {}", grid.crs),
+                "check the file's CRS and coordinates",
+            )
         })?;
         named.push((name, projected));
     }
@@ -89,7 +99,10 @@ async fn ways(stores: &Stores, key: &str, href: Option<&str>, grid: &Grid) -> Re
 ///
 /// # Errors
 /// Names the file, the line and the column.
-pub async fn designations(stores: &Stores, section: Option<&DesignationsSection>) -> Result<BTreeMap<String, Vec<i32>>, PlanError> {
+pub async fn designations(
+    stores: &Stores,
+    section: Option<&DesignationsSection>,
+) -> Result<BTreeMap<String, Vec<i32>>, PlanError> {
     let Some(section) = section else { return Ok(BTreeMap::new()) };
     let url = stores.resolve(&section.source).map_err(PlanError::input("designations.source"))?;
     let file = stores.file(&url).map_err(PlanError::input("designations.source"))?;
@@ -99,7 +112,9 @@ pub async fn designations(stores: &Stores, section: Option<&DesignationsSection>
 
 fn parse_designations(section: &DesignationsSection, bytes: &[u8]) -> Result<BTreeMap<String, Vec<i32>>, PlanError> {
     let source = &section.source;
-    let unreadable = |error: csv::Error| PlanError::unfit("designations.source", format!("{source}: {error}"), "give a CSV file with a header line");
+    let unreadable = |error: csv::Error| {
+        PlanError::unfit("designations.source", format!("{source}: {error}"), "give a CSV file with a header line")
+    };
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut reader = csv::ReaderBuilder::new().flexible(false).trim(csv::Trim::All).from_reader(bytes);
     let header = reader.headers().map_err(unreadable)?.clone();
@@ -124,7 +139,11 @@ fn parse_designations(section: &DesignationsSection, bytes: &[u8]) -> Result<BTr
         }
         let year: i32 = text.parse().map_err(|_| {
             let line = row.position().map_or(0, csv::Position::line);
-            PlanError::unfit("designations.year", format!("line {line} of {source}: `{text}` is not a year"), "write it as 2024")
+            PlanError::unfit(
+                "designations.year",
+                format!("line {line} of {source}: `{text}` is not a year"),
+                "write it as 2024",
+            )
         })?;
         designated.entry(county.to_owned()).or_default().push(year);
     }

@@ -11,6 +11,7 @@ mod vector;
 
 use std::collections::BTreeSet;
 
+use futures::StreamExt;
 use imagery::catalog::{self, Found};
 use imagery::crs::Crs;
 use imagery::select;
@@ -31,6 +32,9 @@ use counties::LonLatBox;
 
 /// How far beyond the counties' borders the survey looks, pixels: a site that lies half outside is still seen whole.
 const MARGIN_PX: i32 = 128;
+
+/// Files whose headers are read at the same time.
+const HEADERS_AT_ONCE: usize = 8;
 
 /// A plan, and what a person should know about it.
 pub struct Planned {
@@ -126,18 +130,28 @@ async fn scenes(
     warnings.extend(found.refused.iter().map(|(scene, cause)| format!("{which}: scene {scene} is left out: {cause}")));
     if found.scenes.is_empty() {
         let period = window.range().map(|(from, to)| format!(" between {from} and {to}")).unwrap_or_default();
-        let nearest = found.nearest.as_ref().map(|(id, date)| format!(" (nearest: {id} of {date})")).unwrap_or_default();
-        let left_out = found.refused.first().map(|(scene, cause)| format!("; {scene} was left out: {cause}")).unwrap_or_default();
+        let nearest =
+            found.nearest.as_ref().map(|(id, date)| format!(" (nearest: {id} of {date})")).unwrap_or_default();
+        let left_out =
+            found.refused.first().map(|(scene, cause)| format!("; {scene} was left out: {cause}")).unwrap_or_default();
         return Err(PlanError::unfit(
             which,
             format!("no scene{period} covers the counties{nearest}{left_out}"),
-            if window.range().is_some() { format!("widen {which}.from and {which}.to, or name another catalog") } else { format!("check {which}.scenes") },
+            if window.range().is_some() {
+                format!("widen {which}.from and {which}.to, or name another catalog")
+            } else {
+                format!("check {which}.scenes")
+            },
         ));
     }
-    let mut complete = Vec::with_capacity(found.scenes.len());
-    for scene in found.scenes {
-        let id = scene.id.clone();
-        match catalog::complete(stores, scene, depth == Depth::Files).await {
+    let completed: Vec<_> = futures::stream::iter(found.scenes)
+        .map(|scene| async move { (scene.id.clone(), catalog::complete(stores, scene, depth == Depth::Files).await) })
+        .buffered(HEADERS_AT_ONCE)
+        .collect()
+        .await;
+    let mut complete = Vec::with_capacity(completed.len());
+    for (id, completed) in completed {
+        match completed {
             Ok(scene) => complete.push(scene),
             Err(error) if error.class() == survey::failure::FailureClass::BadInput => {
                 warnings.push(format!("{which}: scene {id} is left out: {error}"));
@@ -152,10 +166,28 @@ async fn scenes(
 }
 
 fn nothing_to_compare(before: &[Scene], after: &[Scene]) -> PlanError {
-    let name = |scenes: &[Scene]| scenes.iter().take(3).map(|scene| scene.id.to_string()).collect::<Vec<_>>().join(", ");
+    let earliest = before.iter().map(Scene::date).min();
+    let latest = after.iter().map(Scene::date).max();
+    if let (Some(earliest), Some(latest)) = (earliest, latest)
+        && earliest >= latest
+    {
+        return PlanError::unfit(
+            "before",
+            format!("its scenes (from {earliest}) are not earlier than those of [after] (up to {latest})"),
+            "swap [before] and [after], or correct the dates",
+        );
+    }
+    let name =
+        |scenes: &[Scene]| scenes.iter().take(3).map(|scene| scene.id.to_string()).collect::<Vec<_>>().join(", ");
     PlanError::unfit(
         "before, after",
-        format!("no cell of the counties is covered by a scene of both dates ({} before: {}; {} after: {})", before.len(), name(before), after.len(), name(after)),
+        format!(
+            "no cell of the counties is covered by a scene of both dates ({} before: {}; {} after: {})",
+            before.len(),
+            name(before),
+            after.len(),
+            name(after)
+        ),
         "name scenes that overlap each other and the counties",
     )
 }
@@ -171,7 +203,11 @@ fn survey_id(plan: &SurveyPlan) -> SurveyId {
     for scene in &plan.scenes {
         let _ = writeln!(inputs, "{} {} {:?}", scene.id, scene.acquired, scene.bands);
         for asset in &scene.assets {
-            let _ = writeln!(inputs, "{:?} {} {} {:?} {:?}", asset.transform, asset.width, asset.height, asset.size, asset.checksum);
+            let _ = writeln!(
+                inputs,
+                "{:?} {} {} {:?} {:?}",
+                asset.transform, asset.width, asset.height, asset.size, asset.checksum
+            );
         }
     }
     let _ = writeln!(inputs, "{:?}\n{:?}", plan.context, plan.cells.len());

@@ -67,12 +67,15 @@ fn refused(href: &str, cause: impl Into<String>) -> ImageryError {
 
 fn geojson(href: &str, bytes: &[u8]) -> Result<Layer, ImageryError> {
     let text = std::str::from_utf8(bytes).map_err(|_| refused(href, "it is neither GeoParquet nor UTF-8 text"))?;
-    let document: geojson::GeoJson =
-        text.trim_start_matches('\u{feff}').parse().map_err(|error| refused(href, format!("it is not GeoJSON ({error})")))?;
+    let document: geojson::GeoJson = text
+        .trim_start_matches('\u{feff}')
+        .parse()
+        .map_err(|error| refused(href, format!("it is not GeoJSON ({error})")))?;
     let geojson::GeoJson::FeatureCollection(collection) = document else {
         return Err(refused(href, "it is not a FeatureCollection"));
     };
-    let declared = collection.foreign_members.as_ref().and_then(|members| members.get("crs")).filter(|crs| !crs.is_null());
+    let declared =
+        collection.foreign_members.as_ref().and_then(|members| members.get("crs")).filter(|crs| !crs.is_null());
     let crs = match declared {
         // RFC 7946 knows WGS 84 only; the `crs` member of the older GeoJSON 2008 is still common.
         Some(crs) => {
@@ -91,7 +94,10 @@ fn geojson(href: &str, bytes: &[u8]) -> Result<Layer, ImageryError> {
         .map(|(index, feature)| {
             let geometry = feature
                 .geometry
-                .map(|geometry| Geometry::<f64>::try_from(geometry).map_err(|error| refused(href, format!("feature {index}: {error}"))))
+                .map(|geometry| {
+                    Geometry::<f64>::try_from(geometry)
+                        .map_err(|error| refused(href, format!("feature {index}: {error}")))
+                })
                 .transpose()?;
             Ok(Feature { properties: feature.properties.unwrap_or_default(), geometry })
         })
@@ -112,7 +118,8 @@ fn named_crs(name: &str) -> Result<Crs, ImageryError> {
 }
 
 fn geoparquet(href: &str, bytes: Bytes) -> Result<Layer, ImageryError> {
-    let broken = |error: &dyn std::fmt::Display| ImageryError::Corrupt { href: href.to_owned(), cause: error.to_string() };
+    let broken =
+        |error: &dyn std::fmt::Display| ImageryError::Corrupt { href: href.to_owned(), cause: error.to_string() };
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| broken(&error))?;
     let metadata = geoparquet::metadata::GeoParquetMetadata::from_parquet_meta(builder.metadata().file_metadata())
         .ok_or_else(|| refused(href, "it is Parquet without `geo` metadata"))?
@@ -130,8 +137,10 @@ fn geoparquet(href: &str, bytes: Bytes) -> Result<Layer, ImageryError> {
     let mut features = Vec::new();
     for batch in builder.build().map_err(|error| broken(&error))? {
         let batch = batch.map_err(|error| broken(&error))?;
-        let geometry =
-            batch.column_by_name(&primary).ok_or_else(|| refused(href, format!("it has no column `{primary}`")))?.clone();
+        let geometry = batch
+            .column_by_name(&primary)
+            .ok_or_else(|| refused(href, format!("it has no column `{primary}`")))?
+            .clone();
         let others: Vec<usize> = batch
             .schema()
             .fields()
@@ -140,7 +149,8 @@ fn geoparquet(href: &str, bytes: Bytes) -> Result<Layer, ImageryError> {
             .filter(|(_, field)| field.name() != &primary && is_plain(field.data_type()))
             .map(|(index, _)| index)
             .collect();
-        let rows = properties(&batch.project(&others).map_err(|error| broken(&error))?).map_err(|error| broken(&error))?;
+        let rows =
+            properties(&batch.project(&others).map_err(|error| broken(&error))?).map_err(|error| broken(&error))?;
         let shapes = wkb_column(href, &geometry)?;
         features.extend(rows.into_iter().zip(shapes).map(|(properties, geometry)| Feature { properties, geometry }));
     }
@@ -190,9 +200,13 @@ fn wkb_column(href: &str, column: &arrow::array::ArrayRef) -> Result<Vec<Option<
         .map(|(index, value)| {
             value
                 .map(|value| {
-                    let geometry = wkb::reader::read_wkb(value)
-                        .map_err(|error| ImageryError::Corrupt { href: href.to_owned(), cause: format!("row {index}: {error}") })?;
-                    geometry.try_to_geometry().ok_or_else(|| refused(href, format!("row {index}: its geometry is empty")))
+                    let geometry = wkb::reader::read_wkb(value).map_err(|error| ImageryError::Corrupt {
+                        href: href.to_owned(),
+                        cause: format!("row {index}: {error}"),
+                    })?;
+                    geometry
+                        .try_to_geometry()
+                        .ok_or_else(|| refused(href, format!("row {index}: its geometry is empty")))
                 })
                 .transpose()
         })
@@ -209,6 +223,9 @@ fn projjson_crs(href: &str, projjson: &Value) -> Result<Crs, ImageryError> {
     match id("/id/authority").as_str() {
         Some("OGC") if code == "CRS84" => Crs::parse("EPSG:4326"),
         Some("EPSG") => Crs::parse(&format!("EPSG:{code}")),
-        _ => Err(refused(href, format!("its CRS {} is not an EPSG code", projjson.pointer("/id").unwrap_or(&Value::Null)))),
+        _ => Err(refused(
+            href,
+            format!("its CRS {} is not an EPSG code", projjson.pointer("/id").unwrap_or(&Value::Null)),
+        )),
     }
 }

@@ -59,13 +59,18 @@ impl Graph {
             let memory = BASE_BYTES + 2 * samples.saturating_mul(4).min(SAMPLE_BYTES);
             builder.add(JobKey::Calibrate(index), memory, CALIBRATE_COST * samples / 1_000_000, &[]);
         }
-        let tiles = plan.tiles();
-        for &tile in &tiles {
+        let mut tiles = plan.tiles();
+        tiles.retain(|&tile| {
             let cost = tile_cost(plan, tile, halo_px);
+            // Where no scene reaches there is nothing to detect: the merge above counts the counties' pixels there.
+            if cost.pairs.is_empty() {
+                return false;
+            }
             let inputs: Vec<JobKey> = cost.pairs.iter().map(|&pair| JobKey::Calibrate(pair)).collect();
             let milliseconds = (cost.core_seconds() * 1000.0).clamp(1.0, 1e9) as u64;
             builder.add(JobKey::Detect(tile), cost.memory_bytes, milliseconds, &inputs);
-        }
+            true
+        });
         let root = plan.extent().map(|extent| extent.root);
         for (block, below) in root.map(|root| merges(&tiles, root)).unwrap_or_default() {
             let inputs: Vec<JobKey> = below.iter().map(|&block| holder(block)).collect();

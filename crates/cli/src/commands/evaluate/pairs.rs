@@ -50,10 +50,9 @@ impl PairRow {
 pub fn read(list: &Path) -> Result<Vec<PairRow>> {
     let name = list.display();
     let bad = |cause: String| failure::input(format!("{name}: {cause}"));
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_path(list)
-        .map_err(|error| bad(format!("it cannot be read ({error}); name a CSV with the columns {}", NEEDED.join(", "))))?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(list).map_err(|error| {
+        bad(format!("it cannot be read ({error}); name a CSV with the columns {}", NEEDED.join(", ")))
+    })?;
     let header = reader.headers().map_err(|error| bad(error.to_string()))?.clone();
     let mut columns: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, column) in header.iter().enumerate() {
@@ -76,7 +75,11 @@ pub fn read(list: &Path) -> Result<Vec<PairRow>> {
         let record = record.map_err(|error| bad(error.to_string()))?;
         let row = record.position().map_or(0, csv::Position::line);
         let value = |column: &str| {
-            columns.get(column).and_then(|&index| record.get(index)).filter(|value| !value.is_empty()).map(str::to_owned)
+            columns
+                .get(column)
+                .and_then(|&index| record.get(index))
+                .filter(|value| !value.is_empty())
+                .map(str::to_owned)
         };
         let needed = |column: &str| value(column).ok_or_else(|| bad(format!("row {row}: `{column}` is empty")));
         let path = |column: &str| needed(column).map(|value| folder.join(value));
@@ -107,8 +110,11 @@ pub fn read(list: &Path) -> Result<Vec<PairRow>> {
 
 /// `blue green red` or `blue;green;;nir`: an empty name between semicolons, or `-`, leaves a band out.
 fn band_names(text: &str) -> Vec<Option<BandName>> {
-    let parts: Vec<&str> =
-        if text.contains([';', '|', ',']) { text.split([';', '|', ',']).collect() } else { text.split_whitespace().collect() };
+    let parts: Vec<&str> = if text.contains([';', '|', ',']) {
+        text.split([';', '|', ',']).collect()
+    } else {
+        text.split_whitespace().collect()
+    };
     parts
         .into_iter()
         .map(str::trim)

@@ -76,9 +76,7 @@ pub async fn read(pair: &PairRow) -> Result<PairImages> {
     let marked = |image: &Image| -> Vec<bool> {
         // Colour labels count like grey ones; opacity is no label.
         let bands: Vec<&Vec<f32>> = image.bands.iter().collect();
-        (0..image.rows * image.cols)
-            .map(|at| !image.missing[at] && bands.iter().any(|band| band[at] != 0.0))
-            .collect()
+        (0..image.rows * image.cols).map(|at| !image.missing[at] && bands.iter().any(|band| band[at] != 0.0)).collect()
     };
     let changed = marked(&truth);
     let scored = unchanged.as_ref().map_or_else(
@@ -103,7 +101,10 @@ fn window(pair: &PairRow, column: &str, image: Image) -> Result<SceneWindow> {
         Some(names) if names.len() == count => names.clone(),
         Some(names) => {
             return Err(pair
-                .fault(format!("bands: {} names, but the {column} image has {count} bands; give one name per band", names.len()))
+                .fault(format!(
+                    "bands: {} names, but the {column} image has {count} bands; give one name per band",
+                    names.len()
+                ))
                 .into());
         }
         None if image.names.iter().flatten().filter(|name| name.is_spectral()).count() == count => image.names.clone(),
@@ -130,7 +131,8 @@ fn window(pair: &PairRow, column: &str, image: Image) -> Result<SceneWindow> {
         bands.push(name);
         planes.extend(Plane::from_vec(rect, values));
     }
-    let state = image.missing.iter().map(|&missing| if missing { PixelState::Nodata } else { PixelState::Valid }).collect();
+    let state =
+        image.missing.iter().map(|&missing| if missing { PixelState::Nodata } else { PixelState::Valid }).collect();
     let state = Plane::from_vec(rect, state).unwrap_or_else(|| Plane::filled(rect, PixelState::Nodata));
     Ok(SceneWindow { bands, planes, state })
 }
@@ -140,7 +142,8 @@ async fn image(pair: &PairRow, column: &str, path: &Path) -> Result<Image> {
     let mut start = [0_u8; 4];
     {
         use std::io::Read;
-        let file = std::fs::File::open(path).map_err(|error| fault(format!("{error}; paths are relative to the list")))?;
+        let file =
+            std::fs::File::open(path).map_err(|error| fault(format!("{error}; paths are relative to the list")))?;
         let read = file.take(4).read(&mut start).map_err(|error| fault(error.to_string()))?;
         if read == 0 {
             return Err(fault("it is empty".to_owned()).into());
@@ -195,7 +198,8 @@ async fn tiff(path: &Path) -> Result<Image> {
                     continue;
                 }
                 let (to, from) = (at_row * cols + at_col, row * block.cols as usize + col);
-                let sample = |band: usize| block.bands.get(band).and_then(|samples| samples.get(from)).unwrap_or(f64::NAN);
+                let sample =
+                    |band: usize| block.bands.get(band).and_then(|samples| samples.get(from)).unwrap_or(f64::NAN);
                 let is_masked = block.mask.as_ref().and_then(|mask| mask.get(from)) == Some(&0)
                     || info.alpha_band.is_some_and(|alpha| sample(alpha) == 0.0);
                 for (values, &band) in image.bands.iter_mut().zip(&spectral) {

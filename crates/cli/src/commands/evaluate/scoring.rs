@@ -188,7 +188,8 @@ impl Report {
     /// As `--json` writes it; a ratio without cases is `null`.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let sets: serde_json::Map<String, Value> = self.sets().map(|(name, set)| (name.to_owned(), set.to_json())).collect();
+        let sets: serde_json::Map<String, Value> =
+            self.sets().map(|(name, set)| (name.to_owned(), set.to_json())).collect();
         json!({ "detector": self.detector, "sets": sets, "pooled": self.pooled.to_json() })
     }
 }
