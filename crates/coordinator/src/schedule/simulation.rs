@@ -378,6 +378,33 @@ proptest! {
     }
 }
 
+#[test]
+fn the_simulation_reaches_what_it_is_there_for() {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let (mut alarms, mut expired, mut failed_attempts, mut failed_jobs, mut repaired, mut ended) = (0, 0, 0, 0, 0, 0);
+    for _ in 0..200 {
+        let happenings = prop::collection::vec(happening(), 150..250).new_tree(&mut runner).unwrap().current();
+        let mut world = World::new(2, BTreeMap::new());
+        for happening in happenings {
+            world.apply(happening);
+        }
+        let survey = world.state.survey(&world.survey).unwrap();
+        ended += u32::from(survey.phase() == Phase::Ended);
+        alarms += survey.tally().alarms;
+        expired += survey.tally().leases_expired;
+        failed_attempts += survey.tally().attempts_failed;
+        failed_jobs += world.failed.len();
+        repaired += survey.root.repairs;
+    }
+    let reached = format!(
+        "{alarms} alarms, {expired} expired, {failed_attempts} failed attempts, {failed_jobs} failed jobs, {repaired} repairs, {ended} ended"
+    );
+    assert!(alarms > 20 && expired > 200 && failed_attempts > 200 && failed_jobs > 100 && repaired > 5, "{reached}");
+    // Neither all runs nor none: what happens after the end is tried too.
+    assert!((10..190).contains(&ended), "{reached}");
+}
+
 mod cases {
     use super::*;
 

@@ -94,18 +94,19 @@ impl State {
                 survey.root.failed_reads += 1;
                 survey.root.retry_at = Some(now + policy.pause(survey.root.failed_reads, u64::from(root)));
             }
-            Err((class, message)) if survey.root.repairs >= policy.root_repairs => {
-                let message = format!("the merged findings cannot be read back: {message}");
-                survey.unsettle(root);
-                self.fail(id, root, class, message, effects);
-            }
-            Err(_) => {
-                survey.root.repairs += 1;
-                survey.root.failed_reads = 0;
-                survey.unsettle(root);
-                survey.make_ready(root);
+            Err((class, message)) => {
+                let may_repair = survey.root.repairs < policy.root_repairs;
                 if let Some(spec) = survey.graph.job(root) {
                     effects.push(Effect::Record(Record::Reopened { survey: id.clone(), key: spec.key }));
+                }
+                survey.unsettle(root);
+                if may_repair {
+                    survey.root.repairs += 1;
+                    survey.root.failed_reads = 0;
+                    survey.make_ready(root);
+                } else {
+                    let message = format!("the merged findings cannot be read back: {message}");
+                    self.fail(id, root, class, message, effects);
                 }
             }
         }
