@@ -49,7 +49,12 @@ pub enum CoordinatorError {
     },
     /// A job needs more memory than workers have.
     #[error(
-        "{job} needs {needed_mib} MiB of memory and a worker gives one job {given_mib} MiB; use smaller tiles (grid.tile_px), or give workers more memory (--memory)"
+        "{job} needs {needed_mib} MiB of memory and a worker gives one job {given_mib} MiB; {}",
+        if matches!(job, JobKey::Detect(_)) {
+            "use smaller tiles (grid.tile_px), more memory (--memory) or fewer workers (--workers)"
+        } else {
+            "give workers more memory (--memory), or use fewer of them (--workers)"
+        }
     )]
     TooLarge {
         /// The job.
