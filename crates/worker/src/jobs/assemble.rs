@@ -179,14 +179,14 @@ struct Assessment<'a> {
 
 impl Assessment<'_> {
     async fn extended(&self) -> Result<survey::result::ExtendedChange, JobError> {
-        self.assess(None, |input| extended_change(input)).await
+        self.assess(None, extended_change).await
     }
 
     /// The site and its chips, before and after.
     async fn site(&self, stats: &mut JobStats) -> Result<(Site, Vec<ChipRef>), JobError> {
         let plan = &self.loaded.plan;
         let Some(pair) = principal_pair(&self.component.sums) else {
-            return Ok((self.assess(None, |input| assess_site(input)).await?, Vec::new()));
+            return Ok((self.assess(None, assess_site).await?, Vec::new()));
         };
         let (scene_pair, before, after) = self.loaded.pair(self.job.key, pair)?;
         let calibration = self.calibrations.get(&pair).and_then(Option::as_ref);
@@ -195,7 +195,7 @@ impl Assessment<'_> {
 
         let later = self.read(after, &scene_pair.after_bands, &chip, &chip.correction(&correction), stats).await?;
         let (later, later_png) = self.render(later, &chip, after).await?;
-        let site = self.assess(Some((later, chip.grid.clone())), |input| assess_site(input)).await?;
+        let site = self.assess(Some((later, chip.grid.clone())), assess_site).await?;
         let earlier = self.read(before, &scene_pair.before_bands, &chip, &Registration::default(), stats).await?;
         let (_, earlier_png) = self.render(earlier, &chip, before).await?;
 

@@ -38,8 +38,11 @@ pub struct JobContext {
     /// Scenes.
     pub reader: SceneReader,
     pool: Arc<rayon::ThreadPool>,
-    plans: Mutex<Vec<(Digest, Arc<OnceCell<Arc<LoadedPlan>>>)>>,
+    plans: Mutex<Vec<(Digest, PlanCell)>>,
 }
+
+/// A plan that is here or on its way.
+type PlanCell = Arc<OnceCell<Arc<LoadedPlan>>>;
 
 /// A plan, prepared.
 pub struct LoadedPlan {
