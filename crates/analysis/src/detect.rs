@@ -85,7 +85,7 @@ pub fn detect_tile(plan: &SurveyPlan, counties: &CountyMap, tile: PixelRect, pai
         .map(|pair| (pair.pair, pair_evidence(&pair.before, &pair.after, &pair.calibration, &preset, detector)))
         .collect();
     let composite = compose(plan, around, &evidence);
-    let change = change_mask(&composite, &preset);
+    let change = change_mask(&composite, &preset, detector);
     let group = change.dilate(preset.group_px).and(&planned_mask(plan, around)).crop(tile);
     let change = change.crop(tile);
     let limits = SiteLimits::new(&plan.grid, &plan.detector);
@@ -101,20 +101,25 @@ pub fn detect_tile(plan: &SurveyPlan, counties: &CountyMap, tile: PixelRect, pai
         max_site_px: limits.max_px,
     });
     let is_root = plan.extent().is_some_and(|extent| extent.root.rect(plan.tile_px) == tile);
-    tile_findings(tile, components, coverage(plan, counties, tile, &composite.state), BTreeMap::new(), &limits, is_root)
+    tile_findings(tile, components, coverage(plan, counties, tile, &composite), BTreeMap::new(), &limits, is_root)
 }
 
 /// Pixels whose log-odds are above 0, opened and closed; valid ones only.
-fn change_mask(composite: &Composite, preset: &Preset) -> Mask {
+fn change_mask(composite: &Composite, preset: &Preset, detector: Detector) -> Mask {
     let valid = Mask::from_plane(&composite.state, |state| state == PixelState::Valid);
     let raised = Mask::from_plane(&composite.channels[EvidenceChannel::Logit as usize], |logit| logit > 0);
-    clean(&raised, preset).and(&valid)
+    clean(&raised, preset, detector).and(&valid)
 }
 
+/// Half widths by row of the element that the compared pipelines open and close with: rounder than `dr² + dc² ≤ 9`.
+const PEER_DISK: [i32; 4] = [3, 3, 2, 1];
+
 /// Opening, then closing.
-#[must_use]
-pub fn clean(raised: &Mask, preset: &Preset) -> Mask {
-    raised.open(preset.open_px).close(preset.close_px)
+fn clean(raised: &Mask, preset: &Preset, detector: Detector) -> Mask {
+    match detector {
+        Detector::IrMad => raised.open_close_by(&PEER_DISK),
+        Detector::Default | Detector::Cva => raised.open(preset.open_px).close(preset.close_px),
+    }
 }
 
 fn planned_mask(plan: &SurveyPlan, rect: PixelRect) -> Mask {
@@ -174,13 +179,14 @@ fn fill(composite: &mut Composite, part: PixelRect, pair: u32, found: &PairEvide
     }
 }
 
-/// Pixels of each county in the planned cells of the tile, by state.
+/// Pixels of each county in the planned cells of the tile, by state, and those that changed.
 fn coverage(
     plan: &SurveyPlan,
     counties: &CountyMap,
     tile: PixelRect,
-    state: &Plane<PixelState>,
+    composite: &Composite,
 ) -> BTreeMap<u32, Coverage> {
+    let (state, score) = (&composite.state, &composite.channels[EvidenceChannel::Score as usize]);
     let rows: Vec<BTreeMap<u32, Coverage>> = (tile.row0..tile.row1)
         .into_par_iter()
         .map(|row| {
@@ -195,10 +201,16 @@ fn coverage(
                         col = end;
                         continue;
                     }
-                    let line = &state.row(row)[(col - state.rect().col0) as usize..(end - state.rect().col0) as usize];
+                    let columns = (col - state.rect().col0) as usize..(end - state.rect().col0) as usize;
+                    let line = &state.row(row)[columns.clone()];
                     let here = line[0];
                     let run = line.iter().take_while(|&&state| state == here).count();
-                    counted.entry(span.county).or_default().count(here, run as u64);
+                    let county = counted.entry(span.county).or_default();
+                    county.count(here, run as u64);
+                    if here == PixelState::Valid {
+                        let scores = &score.row(row)[columns];
+                        county.changed += scores[..run].iter().filter(|&&score| score > 0).count() as u64;
+                    }
                     col += run as i32;
                 }
             }
@@ -238,6 +250,6 @@ pub fn detect_pair(
     let evidence = pair_evidence(before, after, calibration, &preset, Detector::of(detector));
     let valid = Mask::from_plane(&evidence.state, |state| state == PixelState::Valid);
     let raised = Mask::from_plane(&evidence.channels[EvidenceChannel::Logit as usize], |logit| logit > 0);
-    let change = clean(&raised, &preset).and(&valid);
+    let change = clean(&raised, &preset, Detector::of(detector)).and(&valid);
     PairChange { change, valid, evidence }
 }

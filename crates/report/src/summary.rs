@@ -89,8 +89,10 @@ pub struct Finds {
     pub by_class: [u64; 4],
     /// Sum of the factory probabilities of all sites.
     pub factory_expected: f64,
-    /// All change pixels, ha.
+    /// Ground that changed spectrally, whatever changed there, ha.
     pub changed_ha: f64,
+    /// Ground that looks like construction, in sites or in pieces too small for one, ha.
+    pub construction_ha: f64,
     /// Sites of class factory, ha.
     pub factory_ha: f64,
     /// Cropland that construction took, ha.
@@ -160,7 +162,8 @@ impl Finds {
     fn of(result: &CountyResult) -> Self {
         let mut finds = Self {
             sites: result.sites.len() as u64,
-            changed_ha: result.changed_px as f64 * result.pixel_area_m2 / 10_000.0,
+            changed_ha: result.coverage.changed as f64 * result.pixel_area_m2 / 10_000.0,
+            construction_ha: result.construction_px as f64 * result.pixel_area_m2 / 10_000.0,
             extended_change_ha: result.extended.iter().map(|extended| extended.area_ha).sum(),
             ..Self::default()
         };
@@ -186,6 +189,7 @@ impl Finds {
         }
         self.factory_expected += other.factory_expected;
         self.changed_ha += other.changed_ha;
+        self.construction_ha += other.construction_ha;
         self.factory_ha += other.factory_ha;
         self.cropland_lost_ha += other.cropland_lost_ha;
         self.extended_change_ha += other.extended_change_ha;

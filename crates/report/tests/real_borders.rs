@@ -67,7 +67,7 @@ fn all_counties_of_a_country_keep_their_borders_and_fit_on_one_page() {
             county: CountyId(id.clone()),
             coverage: Coverage { surveyed: seen, cloud: 4_000_000 - seen, ..Coverage::default() },
             pixel_area_m2: 1.0,
-            changed_px: 0,
+            construction_px: 0,
             sites: vec![],
             extended: vec![],
             unreadable: vec![],

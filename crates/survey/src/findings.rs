@@ -167,6 +167,9 @@ pub struct Component {
 pub struct Coverage {
     /// Pixels compared.
     pub surveyed: u64,
+    /// Of those, the ones whose spectral score lies above their pair's threshold: whatever changed there, harvest, fire,
+    /// flood or construction.
+    pub changed: u64,
     /// No scene pair covers the pixel.
     pub no_scene: u64,
     /// Under a cloud (or its shadow) in each pair.
@@ -194,6 +197,7 @@ impl Coverage {
     /// Adds the counts of another part of the county.
     pub fn absorb(&mut self, other: &Self) {
         self.surveyed += other.surveyed;
+        self.changed += other.changed;
         self.no_scene += other.no_scene;
         self.cloud += other.cloud;
         self.nodata += other.nodata;

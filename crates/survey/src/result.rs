@@ -20,7 +20,7 @@ pub struct CountyResult {
     /// Area of a pixel of the county on the ground, m² (grid pixel area corrected for the CRS's scale there).
     pub pixel_area_m2: f64,
     /// Change pixels of all components of the county, sites or not.
-    pub changed_px: u64,
+    pub construction_px: u64,
     /// Sites, by id.
     pub sites: Vec<Site>,
     /// Changed areas too large to be a site (floods, burn scars), by first pixel: pixel counts.

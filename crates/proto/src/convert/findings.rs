@@ -203,13 +203,13 @@ fn sums(message: v1::Sums) -> Result<Sums, ConvertError> {
 }
 
 pub(crate) fn coverage_to_wire(coverage: &Coverage) -> v1::Coverage {
-    let &Coverage { surveyed, no_scene, cloud, nodata, unreadable, failed_job } = coverage;
-    v1::Coverage { surveyed, no_scene, cloud, nodata, unreadable, failed_job }
+    let &Coverage { surveyed, changed, no_scene, cloud, nodata, unreadable, failed_job } = coverage;
+    v1::Coverage { surveyed, changed, no_scene, cloud, nodata, unreadable, failed_job }
 }
 
 pub(crate) fn coverage(message: v1::Coverage) -> Coverage {
-    let v1::Coverage { surveyed, no_scene, cloud, nodata, unreadable, failed_job } = message;
-    Coverage { surveyed, no_scene, cloud, nodata, unreadable, failed_job }
+    let v1::Coverage { surveyed, changed, no_scene, cloud, nodata, unreadable, failed_job } = message;
+    Coverage { surveyed, changed, no_scene, cloud, nodata, unreadable, failed_job }
 }
 
 pub(crate) fn note_to_wire(note: &UnreadableNote) -> v1::UnreadableNote {

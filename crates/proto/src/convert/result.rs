@@ -20,7 +20,7 @@ pub fn county_result_to_wire(result: &CountyResult) -> v1::CountyResult {
         county: result.county.0.clone(),
         coverage: Some(coverage_to_wire(&result.coverage)),
         pixel_area_m2: result.pixel_area_m2,
-        changed_px: result.changed_px,
+        construction_px: result.construction_px,
         sites: result.sites.iter().map(site_to_wire).collect(),
         extended: result
             .extended
@@ -51,7 +51,7 @@ pub fn county_result(message: v1::CountyResult) -> Result<CountyResult, ConvertE
         county: CountyId(message.county),
         coverage: coverage(required("coverage", message.coverage)?),
         pixel_area_m2: finite("pixel_area_m2", message.pixel_area_m2)?,
-        changed_px: message.changed_px,
+        construction_px: message.construction_px,
         sites: each("sites", message.sites, site)?,
         extended: each("extended", message.extended, |change| {
             Ok(ExtendedChange {

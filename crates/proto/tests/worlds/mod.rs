@@ -299,7 +299,8 @@ fn component(rect: PixelRect) -> impl Strategy<Value = Component> {
 }
 
 fn coverage() -> impl Strategy<Value = Coverage> {
-    any::<[u64; 6]>().prop_map(|[surveyed, no_scene, cloud, nodata, unreadable, failed_job]| Coverage {
+    any::<[u64; 7]>().prop_map(|[surveyed, changed, no_scene, cloud, nodata, unreadable, failed_job]| Coverage {
+        changed,
         surveyed,
         no_scene,
         cloud,
@@ -438,7 +439,7 @@ pub fn county_result() -> impl Strategy<Value = CountyResult> {
             county: CountyId::from("KP0216"),
             coverage,
             pixel_area_m2,
-            changed_px: coverage.surveyed,
+            construction_px: coverage.surveyed,
             sites,
             extended,
             unreadable,

@@ -85,8 +85,16 @@ pub fn counties(counties: &[CountySummary<'_>], ground: &Ground) -> Table {
             "changed_ha",
             "ha",
             4,
-            "Ground area of all change pixels, whether part of a site or not.",
+            "Ground whose spectral score lies above its scene pair's threshold: whatever changed there, harvest, fire, \
+             flood or construction.",
             found(|finds| finds.changed_ha),
+        )
+        .real(
+            "construction_ha",
+            "ha",
+            4,
+            "Ground with evidence of construction, in sites, in extended change, or in pieces too small for a site.",
+            found(|finds| finds.construction_ha),
         )
         .real("factory_ha", "ha", 4, "Area of the sites of class `factory`.", found(|finds| finds.factory_ha))
         .real(

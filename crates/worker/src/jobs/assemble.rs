@@ -54,7 +54,7 @@ pub(super) async fn run(
         county: county.id.clone(),
         coverage: root.coverage.get(&index).copied().unwrap_or_default(),
         pixel_area_m2: plan.grid.pixel_area_m2() * ground.scale(&plan.grid, loaded.counties.bounds(index)),
-        changed_px: small + components.iter().map(|component| component.sums.pixels).sum::<u64>(),
+        construction_px: small + components.iter().map(|component| component.sums.pixels).sum::<u64>(),
         sites: Vec::new(),
         extended: Vec::new(),
         unreadable: root.unreadable.get(&index).cloned().unwrap_or_default(),
