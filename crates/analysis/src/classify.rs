@@ -136,14 +136,17 @@ fn factory_with_buildings(score: &mut Score, features: &Features, buildings: &Bu
             format!("{:.0} % of the roofs are blue", 100.0 * buildings.blue_share),
         );
     }
-    let covered = 1.2 * plateau(buildings.coverage, 0.05, 0.15, 0.7, 1.1) - 0.2;
+    let covered = 1.8 * plateau(buildings.coverage, 0.02, 0.14, 0.7, 1.1) - 0.8;
     score.add(covered, format!("buildings cover {:.0} % of the site", 100.0 * buildings.coverage));
     score.add(
         -3.0 * ramp(buildings.small_share, 0.2, 0.8),
         format!("{:.0} % of the floor area in small buildings", 100.0 * buildings.small_share),
     );
     score.add(-4.0 * narrow_rows(buildings), format!("{} narrow halls in rows", buildings.narrow_count));
-    let raised = ramp(buildings.shadow, 0.02, 0.12).max(ground_works(features) * buildings.slab_share);
+    // Beams throw thin shadows and slabs none; neither speaks against a building.
+    let raised = ramp(buildings.shadow, 0.02, 0.12)
+        .max(buildings.frame_share)
+        .max(ground_works(features) * buildings.slab_share);
     score.add(1.2 * raised - 0.8, format!("{:.0} % of their surroundings in shadow", 100.0 * buildings.shadow));
     score.add(-2.0 * ramp(features.green, 0.3, 0.7), format!("{:.0} % of the site is green", 100.0 * features.green));
     score.doubt(1.5 * (1.0 - features.visible));
@@ -162,7 +165,7 @@ fn factory_without_buildings(score: &mut Score, features: &Features) {
 fn surroundings(score: &mut Score, features: &Features) {
     let [crop, wood, _, water, built] = features.cover_before;
     score.add(0.5 * ramp(crop, 0.2, 0.8), format!("{:.0} % was cropland", 100.0 * crop));
-    score.add(-ramp(built, 0.3, 0.8), format!("{:.0} % was built before", 100.0 * built));
+    score.add(-3.0 * ramp(built, 0.4, 0.9), format!("{:.0} % was built before", 100.0 * built));
     score.add(-0.7 * ramp(wood, 0.4, 0.9), format!("{:.0} % was woodland", 100.0 * wood));
     score.add(-ramp(water, 0.3, 0.8), format!("{:.0} % was water", 100.0 * water));
     if let Some(road) = features.road_km {
@@ -204,7 +207,7 @@ fn phase(features: &Features, class: SiteClass) -> Phase {
         Some(buildings) if buildings.count > 0 && class != SiteClass::Other => {
             if buildings.frame_share >= 0.4 {
                 Phase::Frames
-            } else if buildings.slab_share > 0.6 {
+            } else if buildings.slab_share > 0.6 && class == SiteClass::Factory {
                 Phase::GroundWorks
             } else {
                 Phase::Roofed

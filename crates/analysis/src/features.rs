@@ -64,7 +64,7 @@ pub struct Buildings {
     pub rectangularity: f64,
     /// `|Σ A e^{4jθ}| / Σ A`: 1 where all stand parallel or at right angles, near 0 where they stand anyhow.
     pub coherence: f64,
-    /// Standard deviation / mean of the distance to the nearest neighbour; with at least three.
+    /// Relative spread of the distance to the nearest neighbour; with at least three.
     pub spacing_cv: Option<f64>,
     /// Share of their area in buildings below [`SMALL_M2`].
     pub small_share: f64,
@@ -186,7 +186,8 @@ pub fn coherence(directions: impl Iterator<Item = ((f64, f64), f64)>) -> f64 {
     if total > 0.0 { (re * re + im * im).sqrt() / total } else { 0.0 }
 }
 
-/// Standard deviation / mean of the distances to the nearest neighbour, of three points or more.
+/// Spread of the distances to the nearest neighbour, of three points or more: 1.4826 × median absolute deviation /
+/// median, which is the standard deviation over the mean where they are normal, and which one odd shed does not move.
 #[must_use]
 pub fn spacing_cv(centres: &[(f64, f64)]) -> Option<f64> {
     // Quadratic, and a site has at most some hundred buildings; of more, the largest say enough.
@@ -206,10 +207,10 @@ pub fn spacing_cv(centres: &[(f64, f64)]) -> Option<f64> {
                 .fold(f64::MAX, f64::min)
         })
         .collect();
-    let count = nearest.len() as f64;
-    let mean = nearest.iter().sum::<f64>() / count;
-    let variance = nearest.iter().map(|distance| (distance - mean) * (distance - mean)).sum::<f64>() / count;
-    (mean > 0.0).then(|| variance.sqrt() / mean)
+    let middle = |values: &[f64]| weighted_median(values.iter().map(|&value| (value, 1.0)).collect());
+    let median = middle(&nearest);
+    let off: Vec<f64> = nearest.iter().map(|distance| (distance - median).abs()).collect();
+    (median > 0.0).then(|| 1.4826 * middle(&off) / median)
 }
 
 /// The smallest value at which half of the weight is reached; 0 of none.
@@ -295,9 +296,9 @@ mod tests {
         let row: Vec<(f64, f64)> = (0..6).map(|index| (f64::from(index) * 11.0, 4.0)).collect();
         assert!(spacing_cv(&row).unwrap() < 1e-12);
         assert_eq!(spacing_cv(&row[..2]), None);
-        // Distances 1, 1, 3: mean 5/3, variance 8/9.
-        let uneven = spacing_cv(&[(0.0, 0.0), (1.0, 0.0), (4.0, 0.0)]).unwrap();
-        assert!((uneven - (8.0_f64 / 9.0).sqrt() / (5.0 / 3.0)).abs() < 1e-12);
+        // Distances 1, 1, 2, 4, 4: median 2, deviations 0, 1, 1, 2, 2.
+        let uneven = spacing_cv(&[(0.0, 0.0), (1.0, 0.0), (3.0, 0.0), (11.0, 0.0), (7.0, 0.0)]).unwrap();
+        assert!((uneven - 1.4826 / 2.0).abs() < 1e-12);
     }
 
     #[test]

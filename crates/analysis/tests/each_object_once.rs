@@ -1,5 +1,7 @@
 //! C2: whatever the tiling, the components are those of the labelled whole image: areas, counts, ids and runs.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which clippy does not see as such")]
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use analysis::components::{LabelInput, label};

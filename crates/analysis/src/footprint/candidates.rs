@@ -53,14 +53,59 @@ const RAISED_SHARE: f64 = 0.3;
 /// A slab narrower and more elongated than this is a way.
 const WAY_WIDTH_M: f64 = 12.0;
 const WAY_ELONGATION: f64 = 4.0;
+/// Narrower and more elongated than this, with a shadow, is a wall.
+const WALL_WIDTH_M: f64 = 5.5;
+const WALL_ELONGATION: f64 = 6.0;
+/// Ground that a frame must have inside for its beams to be seen, m².
+const LEAST_FRAME_M2: f64 = 60.0;
+
+/// Distances between the two levels of a slice, in levels.
+const SLICES: [usize; 2] = [4, 7];
 
 /// One of the quantities in which a building may stand out.
 struct Cue<'a> {
     plane: &'a Plane<f32>,
-    /// Whether larger values are kept (else smaller ones).
-    high: bool,
+    /// Which values are cut out.
+    cuts: &'a [Cut],
     /// Least difference to the surroundings, in units of the plane.
     step: f64,
+    /// Median over the site.
+    ground: f64,
+}
+
+/// A way to cut patches out of a plane.
+#[derive(Clone, Copy)]
+enum Cut {
+    /// All above a level.
+    Above,
+    /// All below a level.
+    Below,
+    /// All between two levels: a grey roof is bluer than soil and less blue than its own shadow.
+    Between,
+}
+
+impl Cut {
+    /// The ranges of values that the levels of a plane give.
+    fn ranges(self, levels: &[f32]) -> Vec<(f32, f32)> {
+        match self {
+            Self::Above => levels.iter().map(|&level| (level, f32::INFINITY)).collect(),
+            Self::Below => levels.iter().map(|&level| (f32::NEG_INFINITY, level)).collect(),
+            Self::Between => SLICES
+                .iter()
+                .flat_map(|&apart| levels.iter().zip(levels.iter().skip(apart)).map(|(&low, &high)| (low, high)))
+                .collect(),
+        }
+    }
+
+    /// The range around a patch's mean whose limits lie half way to its surroundings.
+    fn half_way(self, inside: f64, step: f64) -> (f32, f32) {
+        let (low, high) = ((inside - step / 2.0) as f32, (inside + step / 2.0) as f32);
+        match self {
+            Self::Above => (low, f32::INFINITY),
+            Self::Below => (f32::NEG_INFINITY, high),
+            Self::Between => (low, high),
+        }
+    }
 }
 
 struct Candidate {
@@ -76,27 +121,32 @@ pub(super) fn buildings(lot: &Mask, channels: &Channels, fine: &Grid) -> Vec<Bui
     let ground = lot.and(&channels.valid);
     let site = Site::new(&ground, channels, fine);
     let step = BRIGHTNESS_STEP * site.median_brightness;
-    let mut cues = vec![
-        Cue { plane: &channels.brightness, high: true, step },
-        Cue { plane: &channels.brightness, high: false, step },
-    ];
+    let mut cues = vec![Cue {
+        plane: &channels.brightness,
+        cuts: &[Cut::Above, Cut::Below],
+        step,
+        ground: site.median_brightness,
+    }];
     if let Some(blue) = &channels.blue {
-        cues.push(Cue { plane: blue, high: true, step: BLUE_STEP });
-        cues.push(Cue { plane: blue, high: false, step: BLUE_STEP });
+        let median = f64::from(quantile(&mut values(blue, &ground), 50));
+        cues.push(Cue { plane: blue, cuts: &[Cut::Above, Cut::Below, Cut::Between], step: BLUE_STEP, ground: median });
     }
     if fine.resolution_m <= COARSEST_FRAME_M {
-        cues.push(Cue { plane: &channels.texture, high: true, step: TEXTURE_STEP * site.median_texture });
+        let step = TEXTURE_STEP * site.median_texture;
+        cues.push(Cue { plane: &channels.texture, cuts: &[Cut::Above], step, ground: site.median_texture });
     }
     let dark = (SHADOW * site.median_brightness) as f32;
     let shadow = Mask::from_plane(&channels.brightness, |value| value < dark);
     let built = ground.minus(&channels.green).minus(&shadow);
-    let mut found: Vec<Candidate> = cues
-        .par_iter()
-        .flat_map(|cue| {
-            let levels = quantiles(cue.plane, &ground);
-            levels.into_par_iter().flat_map_iter(|level| site.patches(cue, level, &built)).collect::<Vec<_>>()
-        })
-        .collect();
+    let mut jobs: Vec<(&Cue, Cut, (f32, f32))> = Vec::new();
+    for cue in &cues {
+        let levels = quantiles(cue.plane, &ground);
+        for &cut in cue.cuts {
+            jobs.extend(cut.ranges(&levels).into_iter().map(|range| (cue, cut, range)));
+        }
+    }
+    let mut found: Vec<Candidate> =
+        jobs.par_iter().flat_map_iter(|&(cue, cut, range)| site.patches(cue, cut, range, &built)).collect();
     // Best first; the order of equals is fixed by their pixels, never by the order of discovery.
     found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.runs.cmp(&b.runs)));
     let mut taken = Mask::new(ground.rect());
@@ -142,18 +192,26 @@ impl<'a> Site<'a> {
         ((metres / self.gsd_m).round() as i32).max(1)
     }
 
-    /// The patches of a cue at a level that may be buildings.
-    fn patches(&self, cue: &Cue, level: f32, built: &Mask) -> Vec<Candidate> {
-        let beyond = Mask::from_plane(cue.plane, |value| if cue.high { value >= level } else { value <= level });
+    /// The patches of a cue within a range of values that may be buildings.
+    fn patches(&self, cue: &Cue, cut: Cut, (low, high): (f32, f32), built: &Mask) -> Vec<Candidate> {
+        let beyond = Mask::from_plane(cue.plane, |value| value >= low && value <= high);
         // Opening cuts thin bridges to roads and walls; at coarse pixels there is nothing to spare.
         let opened = if self.gsd_m <= 1.0 { beyond.and(built).open(self.pixels(1.0)) } else { beyond.and(built) };
         let area_m2 = self.gsd_m * self.gsd_m;
         let least = (LEAST_M2 / area_m2).max(LEAST_PX);
         let largest = (LARGEST_M2 / area_m2).min(LARGEST_SHARE * self.area);
-        pieces(&opened).into_iter().filter_map(|runs| self.candidate(cue, runs, built, least, largest)).collect()
+        pieces(&opened).into_iter().filter_map(|runs| self.candidate(cue, cut, runs, built, least, largest)).collect()
     }
 
-    fn candidate(&self, cue: &Cue, runs: Vec<Run>, built: &Mask, least: f64, largest: f64) -> Option<Candidate> {
+    fn candidate(
+        &self,
+        cue: &Cue,
+        cut: Cut,
+        runs: Vec<Run>,
+        built: &Mask,
+        least: f64,
+        largest: f64,
+    ) -> Option<Candidate> {
         let pixels: u64 = runs.iter().map(Run::len).sum();
         if (pixels as f64) < least || pixels as f64 > largest {
             return None;
@@ -169,13 +227,14 @@ impl<'a> Site<'a> {
             return None;
         }
         self.rectangle(&mask, least, largest)?;
-        let (step, contrast) = self.contrast(cue.plane, &mask)?;
+        let (step, contrast) = self.contrast(cue, cut, &mask)?;
         if step < cue.step || contrast < LEAST_CONTRAST {
             return None;
         }
-        let mask = self.sharpened(cue, &mask, built)?;
+        let mask = self.sharpened(cue, cut, &mask, built)?;
         let shape = self.rectangle(&mask, least, largest)?;
-        let (_, contrast) = self.contrast(cue.plane, &mask)?;
+        let (mask, shape) = self.trimmed(mask, shape, least, largest);
+        let (_, contrast) = self.contrast(cue, cut, &mask)?;
         let fit = shape.rectangularity() * shape.solidity();
         // Of two patches that are as rectangular and stand out as much, the larger is the building and the smaller
         // one of its roof's sides.
@@ -196,29 +255,47 @@ impl<'a> Site<'a> {
     }
 
     /// The patch cut at half height: a level found a patch up to a blur too small or too large.
-    fn sharpened(&self, cue: &Cue, mask: &Mask, built: &Mask) -> Option<Mask> {
+    fn sharpened(&self, cue: &Cue, cut: Cut, mask: &Mask, built: &Mask) -> Option<Mask> {
         let rect = mask.rect();
         let (inside, _) = self.mean(cue.plane, mask)?;
-        let (around, _) = self.mean(cue.plane, &self.ring(mask))?;
-        let half = ((inside + around) / 2.0) as f32;
-        let beyond =
-            Mask::from_plane(&cue.plane.crop(rect), |value| if cue.high { value >= half } else { value <= half });
+        let (step, _) = self.contrast(cue, cut, mask)?;
+        let (low, high) = cut.half_way(inside, step);
+        let beyond = Mask::from_plane(&cue.plane.crop(rect), |value| value >= low && value <= high);
         let near = beyond.crop(rect).and(&built.crop(rect)).and(&mask.dilate(self.pixels(1.5)));
         let opened = if self.gsd_m <= 1.0 { near.open(self.pixels(1.0)) } else { near };
-        let whole = pieces(&opened)
-            .into_iter()
-            .map(|runs| Mask::from_runs(rect, &runs))
-            .max_by_key(|piece| (piece.and(mask).count(), std::cmp::Reverse(piece.runs())))?;
-        Some(fill_holes(&whole))
+        Some(fill_holes(&largest_piece(&opened)?))
     }
 
-    /// Difference of the means inside and in the ring around; the same in units of the spreads inside and around.
-    fn contrast(&self, plane: &Plane<f32>, mask: &Mask) -> Option<(f64, f64)> {
-        let (inside, spread) = self.mean(plane, mask)?;
-        let (around, spread_around) = self.mean(plane, &self.ring(mask))?;
-        let step = (inside - around).abs();
+    /// The patch without what leans on it: piles and vehicles beside a hall are narrow against the hall itself.
+    fn trimmed(&self, mask: Mask, shape: Shape, least: f64, largest: f64) -> (Mask, Shape) {
+        let radius = (0.1 * shape.rect.width).min(4.0 / self.gsd_m).floor() as i32;
+        let trimmed = largest_piece(&mask.open(radius));
+        match trimmed.and_then(|trimmed| Some((self.rectangle(&trimmed, least, largest)?, trimmed))) {
+            Some((better, trimmed)) if better.rectangularity() > shape.rectangularity() => (trimmed, better),
+            _ => (mask, shape),
+        }
+    }
+
+    /// Difference of a patch to the ring around it; the same in units of the spreads inside and around.
+    ///
+    /// What is between two levels may have brighter things on one side and darker ones on the other: there the mean
+    /// distance from the patch's value counts. Most of such patches are ground, so it must differ from the ground too.
+    fn contrast(&self, cue: &Cue, cut: Cut, mask: &Mask) -> Option<(f64, f64)> {
+        let (inside, spread) = self.mean(cue.plane, mask)?;
+        let ring = values(cue.plane, &self.ring(mask));
+        let (around, spread_around) = moments(&ring)?;
         let floor = 1e-6 * (inside.abs() + around.abs()) + f64::MIN_POSITIVE;
-        Some((step, step / (spread + spread_around).max(floor)))
+        Some(match cut {
+            Cut::Above | Cut::Below => {
+                let step = (inside - around).abs();
+                (step, step / (spread + spread_around).max(floor))
+            }
+            Cut::Between => {
+                let apart = ring.iter().map(|&value| (f64::from(value) - inside).abs()).sum::<f64>();
+                let step = (apart / ring.len() as f64).min((inside - cue.ground).abs());
+                (step, step / (2.0 * spread).max(floor))
+            }
+        })
     }
 
     /// The valid pixels about 1 to 3 m away from a patch.
@@ -229,14 +306,7 @@ impl<'a> Site<'a> {
 
     /// Mean and standard deviation over the valid pixels of a mask.
     fn mean(&self, plane: &Plane<f32>, mask: &Mask) -> Option<(f64, f64)> {
-        let values = values(plane, &mask.and(&self.channels.valid.crop(mask.rect())));
-        if values.is_empty() {
-            return None;
-        }
-        let count = values.len() as f64;
-        let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
-        let variance = values.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
-        Some((mean, variance.sqrt()))
+        moments(&values(plane, &mask.and(&self.channels.valid.crop(mask.rect()))))
     }
 
     /// Drops what only looks like a building: ways, patches of fields, piles beside halls.
@@ -244,7 +314,9 @@ impl<'a> Site<'a> {
         let is_slab = |building: &Building| building.kind == BuildingKind::Slab;
         let is_way = |building: &Building| {
             let rect = &building.shape.rect;
-            is_slab(building) && rect.width * self.gsd_m < WAY_WIDTH_M && rect.elongation() > WAY_ELONGATION
+            let width_m = rect.width * self.gsd_m;
+            (is_slab(building) && width_m < WAY_WIDTH_M && rect.elongation() > WAY_ELONGATION)
+                || (width_m < WALL_WIDTH_M && rect.elongation() > WALL_ELONGATION)
         };
         let mut kept: Vec<Building> = buildings.into_iter().filter(|building| !is_way(building)).collect();
         let area = |slabs: bool| -> f64 {
@@ -271,7 +343,8 @@ impl<'a> Site<'a> {
         let inner = mask.erode(self.pixels(2.0));
         let texture = self.mean(&self.channels.gradient, &inner).map_or(0.0, |(mean, _)| mean);
         let is_rough = texture > FRAME_TEXTURE * self.median_texture && texture > FRAME_ROUGHNESS * brightness;
-        let kind = if self.gsd_m <= COARSEST_FRAME_M && is_rough {
+        let is_wide = inner.count() as f64 * self.gsd_m * self.gsd_m >= LEAST_FRAME_M2;
+        let kind = if self.gsd_m <= COARSEST_FRAME_M && is_rough && is_wide {
             BuildingKind::Frame
         } else if self.gsd_m <= COARSEST_SHADOW_M && shadow < LEAST_SHADOW {
             BuildingKind::Slab
@@ -288,6 +361,25 @@ impl<'a> Site<'a> {
             shape: candidate.shape,
         }
     }
+}
+
+/// The piece with most pixels; of equals the first.
+fn largest_piece(mask: &Mask) -> Option<Mask> {
+    let size = |runs: &Vec<Run>| runs.iter().map(Run::len).sum::<u64>();
+    let largest = pieces(mask).into_iter().reduce(|best, next| if size(&next) > size(&best) { next } else { best })?;
+    Some(Mask::from_runs(mask.rect(), &largest))
+}
+
+/// Mean and standard deviation; `None` of none.
+fn moments(values: &[f32]) -> Option<(f64, f64)> {
+    if values.is_empty() {
+        return None;
+    }
+    let count = values.len() as f64;
+    let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
+    let variance =
+        values.iter().map(|&value| (f64::from(value) - mean) * (f64::from(value) - mean)).sum::<f64>() / count;
+    Some((mean, variance.sqrt()))
 }
 
 fn bounds(runs: &[Run]) -> Option<PixelRect> {

@@ -155,7 +155,7 @@ pub(crate) fn fill_holes(mask: &Mask) -> Mask {
 
 #[cfg(test)]
 mod tests {
-    use super::test_ground::{BLUE, CONCRETE, Ground, RED, WHITE, four_halls};
+    use super::test_ground::{BLUE, CONCRETE, Ground, RED, WHITE, four_halls, greenhouses};
     use super::*;
 
     fn told(seen: &Seen) -> String {
@@ -203,6 +203,14 @@ mod tests {
         let seen = Ground { gsd_m: 0.5, boxes, ..Ground::default() }.seen();
         assert!((54..=60).contains(&seen.buildings.len()), "{}", seen.buildings.len());
         assert!(seen.buildings.iter().all(|building| building.shape.area * 0.25 < 130.0), "{}", told(&seen));
+    }
+
+    #[test]
+    fn greenhouses_are_narrow_halls_one_by_one() {
+        for gsd_m in [0.3, 0.5, 1.0] {
+            let seen = Ground { gsd_m, boxes: greenhouses(), ..Ground::default() }.seen();
+            assert!((24..=25).contains(&seen.buildings.len()), "{gsd_m} m: {}", told(&seen));
+        }
     }
 
     #[test]

@@ -91,3 +91,9 @@ pub(crate) fn four_halls(spectrum: [f32; 4]) -> Vec<(f64, f64, f64, f64, [f32; 4
         (110.0, 150.0, 25.0, 75.0, spectrum),
     ]
 }
+
+/// Two columns of twelve arches of film, 7.5 m × 98 m.
+pub(crate) fn greenhouses() -> Vec<(f64, f64, f64, f64, [f32; 4])> {
+    let film = [0.330, 0.352, 0.352, 0.440];
+    (0..12).flat_map(|row| [34.0, 142.0].map(|left| (36.0 + 11.5 * f64::from(row), left, 7.5, 98.0, film))).collect()
+}
