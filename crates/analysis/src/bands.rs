@@ -92,10 +92,7 @@ mod tests {
         assert_eq!(roles(&["pan"]), BandRoles { bright: vec![0], vegetation: Vegetation::None });
         assert_eq!(roles(&["swir16", "nir", "red", "green"]).bright, [2, 3]);
         assert_eq!(roles(&["swir16", "nir", "red", "green"]).vegetation, Vegetation::Normalised { nir: 1, red: 2 });
-        assert_eq!(
-            roles(&["blue", "green", "red"]).vegetation,
-            Vegetation::Green { red: 2, green: 1, blue: 0 }
-        );
+        assert_eq!(roles(&["blue", "green", "red"]).vegetation, Vegetation::Green { red: 2, green: 1, blue: 0 });
         assert_eq!(roles(&["swir16", "swir22"]).bright, [0, 1]);
     }
 

@@ -92,9 +92,12 @@ pub fn mask_clouds(
             let (median, sd) = (statistics.brightness_median[this], statistics.brightness_sd[this]);
             let least = if sd > 0.0 { ((f64::from(CORE_MEDIANS) - 1.0) * median / sd) as f32 } else { f32::MAX };
             let core = (CORE.0.max((least * 64.0).clamp(0.0, 32000.0) as i16), CORE.1);
-            has_blue(dates[this])
-                .then(|| clouds_of(&planes[this], &planes[other], core, reach, state))
-                .unwrap_or_default()
+            // Without blue nothing tells a cloud from a sand bank.
+            if has_blue(dates[this]) {
+                clouds_of(&planes[this], &planes[other], core, reach, state)
+            } else {
+                Vec::new()
+            }
         })
         .collect();
     let mut cloudy = vec![false; state.rect().pixels()];
@@ -111,7 +114,6 @@ pub fn mask_clouds(
     }
 }
 
-/// Without blue nothing tells a cloud from a sand bank.
 fn has_blue(window: &SceneWindow) -> bool {
     window.bands.iter().any(|band| band.as_str() == "blue")
 }

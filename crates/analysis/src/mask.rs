@@ -210,14 +210,14 @@ impl Mask {
     /// Each pixel that has a set pixel within `radius` (Euclidean, `dr² + dc² ≤ radius²`).
     #[must_use]
     pub fn dilate(&self, radius: i32) -> Self {
-        self.dilate_with(radius, false)
+        self.dilate_with(&disk(radius), false)
     }
 
     /// Each pixel whose whole disk of `radius` is set. Outside the rectangle nothing is set.
     #[must_use]
     pub fn erode(&self, radius: i32) -> Self {
         // Outside is false, so outside the complement is true.
-        self.complement().dilate_with(radius, true).complement()
+        self.complement().dilate_with(&disk(radius), true).complement()
     }
 
     /// Erosion, then dilation: what a disk of `radius` that fits inside the mask can cover.
@@ -233,13 +233,23 @@ impl Mask {
         self.crop(self.rect.grown(radius.max(0))).dilate(radius).erode(radius).crop(self.rect)
     }
 
-    fn dilate_with(&self, radius: i32, outside: bool) -> Self {
+    /// Opening, then closing with an element that is given by its half width at each distance from its middle row.
+    #[must_use]
+    pub fn open_close_by(&self, half_widths: &[i32]) -> Self {
+        let erode = |mask: &Self| mask.complement().dilate_with(half_widths, true).complement();
+        let opened = erode(self).dilate_with(half_widths, false);
+        let reach = half_widths.len() as i32;
+        let closed = opened.crop(self.rect.grown(reach)).dilate_with(half_widths, false);
+        erode(&closed).crop(self.rect)
+    }
+
+    fn dilate_with(&self, half_widths: &[i32], outside: bool) -> Self {
+        let radius = half_widths.len() as i32 - 1;
         if radius <= 0 || self.words.is_empty() {
             return self.clone();
         }
-        let half_widths = disk(radius);
         // Rows dilated by each width of the disk; equal widths share one.
-        let mut widths: Vec<i32> = half_widths.clone();
+        let mut widths: Vec<i32> = half_widths.to_vec();
         widths.sort_unstable();
         widths.dedup();
         let cols = self.rect.cols();

@@ -1,6 +1,13 @@
 //! The gate of the compared pipelines (`../shared/peers/README.md`): on their synthetic pair, the mode `irmad` gives
 //! their threshold and their objects. Its data takes minutes to make, so it runs by `make gate` only.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "helpers of tests fail by panicking"
+)]
+
 use std::path::PathBuf;
 
 use analysis::calibrate::{CellSample, fit};

@@ -1,5 +1,7 @@
 //! C1 and C2 on pixels: what is found does not depend on the tiles it is found in.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
+
 use std::collections::BTreeMap;
 
 use analysis::calibrate::{CellSample, fit, register};

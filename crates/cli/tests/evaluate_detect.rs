@@ -1,5 +1,7 @@
 //! `groundbreak evaluate detect` as a user runs it, on the labelled sets of `../shared/data`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests fail by panicking")]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;

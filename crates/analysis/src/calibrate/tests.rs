@@ -156,7 +156,8 @@ fn constant_and_empty_scenes_have_a_calibration_that_says_so() {
 fn large_numbers_with_one_bit_of_noise_keep_their_variance() {
     let rect = PixelRect::new(0, 0, 64, 64);
     let values: Vec<f64> = (0..rect.pixels()).map(|at| 9999.0 + (at % 2) as f64).collect();
-    let sample = [CellSample { before: window(rect, &[values.clone()]), after: window(rect, &[values]) }];
+    let scene = window(rect, &[values]);
+    let sample = [CellSample { before: scene.clone(), after: scene }];
     let found = moments::moments(&PairSample::new(&sample), |bands, weights| weights.resize(bands[0].len(), 1.0));
     assert_eq!(found.mean, [9999.5, 9999.5]);
     assert_eq!(found.covariance.at(0, 0), 0.25);

@@ -16,7 +16,7 @@ const CORRELATION_RADIUS: usize = 5;
 const EDGE_RADIUS: usize = 6;
 /// What looks built and scores this far below the threshold was so before: log-odds are capped by how far the score
 /// lies above it, so that they are negative below.
-const LEAST_SCORE: f32 = -0.6;
+const LEAST_SCORE: f32 = -1.5;
 /// Log-odds per unit of score above [`LEAST_SCORE`], at most.
 const SCORE_CAP: f32 = 4.0;
 /// Floor of a mean gradient and of a standard deviation, so that a smooth field has a logarithm.
