@@ -14,11 +14,13 @@ use super::window::slide;
 const CORRELATION_RADIUS: usize = 5;
 /// Radius of the windows whose mean gradient is called edge density.
 const EDGE_RADIUS: usize = 6;
-/// What looks built and scores this far below the threshold was so before: log-odds are capped by how far the score
-/// lies above it, so that they are negative below.
-const LEAST_SCORE: f32 = -1.5;
-/// Log-odds per unit of score above [`LEAST_SCORE`], at most.
-const SCORE_CAP: f32 = 4.0;
+/// A field that is harvested or ploughed changes its colour and stays smooth. Where ground was smooth before, log-odds are
+/// capped by how much its edge density (logarithm) has grown beyond this.
+const LEAST_GROWTH: f32 = 0.45;
+/// Edge density before, logarithm, above which ground was not smooth.
+const BUSY: f32 = -1.1;
+/// Log-odds per unit of edge density beyond these, at most.
+const SHAPE_CAP: f32 = 6.0;
 /// Floor of a mean gradient and of a standard deviation, so that a smooth field has a logarithm.
 const FLOOR: f32 = 0.05;
 
@@ -46,6 +48,7 @@ pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
         edges_before: vec![0.0; size],
     };
     let mut cap = vec![0.0; size];
+    let mut wide_before = vec![0.0; size];
     features(base, rows, |feature, values| {
         let term = &model.terms[feature];
         if term.weight != 0.0 {
@@ -54,7 +57,6 @@ pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
             }
         }
         match FEATURES[feature] {
-            "score_4" => cap.iter_mut().zip(values).for_each(|(cap, &score)| *cap = SCORE_CAP * (score - LEAST_SCORE)),
             "correlation" => {
                 out.structure.iter_mut().zip(values).for_each(|(out, &correlation)| *out = 1.0 - correlation);
             }
@@ -66,6 +68,12 @@ pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
                     .zip(values)
                     .zip(before)
                     .for_each(|((out, &after), &before)| *out = after - before);
+            }
+            "edges_12_before" => wide_before.copy_from_slice(values),
+            "edges_12_after" => {
+                for ((cap, &after), &before) in cap.iter_mut().zip(values).zip(&wide_before) {
+                    *cap = SHAPE_CAP * (after - before - LEAST_GROWTH).max(before - BUSY);
+                }
             }
             _ => {}
         }
