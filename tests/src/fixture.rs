@@ -34,13 +34,22 @@ fn ground(row: u32, col: u32, built: bool, date: u32) -> [f64; 4] {
         let (y, x) = (row - top, col - left);
         let in_hall = (20..180).contains(&x) && (y % 50) >= 12 && (y % 50) < 40;
         let ridge = if y % 50 < 26 { 12.0 } else { -12.0 };
-        return if in_hall { [196.0 + ridge, 200.0 + ridge, 206.0 + ridge, 200.0] } else { [168.0, 146.0, 120.0, 176.0] };
+        return if in_hall {
+            [196.0 + ridge, 200.0 + ridge, 206.0 + ridge, 200.0]
+        } else {
+            [168.0, 146.0, 120.0, 176.0]
+        };
     }
     let parcel = noise(row / 70, col / 110, 5);
-    let rows = if (col / 3) % 2 == 0 { 3.0 } else { -3.0 };
+    let rows = if (col / 3).is_multiple_of(2) { 3.0 } else { -3.0 };
     let texture = (noise(row / 2, col / 2, 9) - 0.5) * 14.0 + rows;
     let season = if date == 0 { 0.0 } else { 6.0 };
-    [62.0 + 26.0 * parcel + texture, 84.0 + 22.0 * parcel + texture + season, 50.0 + 14.0 * parcel + texture, 168.0 - 26.0 * parcel + 1.4 * texture]
+    [
+        62.0 + 26.0 * parcel + texture,
+        84.0 + 22.0 * parcel + texture + season,
+        50.0 + 14.0 * parcel + texture,
+        168.0 - 26.0 * parcel + 1.4 * texture,
+    ]
 }
 
 /// Writes a scene: four bands (red, green, blue, nir), bytes.
@@ -48,7 +57,14 @@ fn ground(row: u32, col: u32, built: bool, date: u32) -> [f64; 4] {
 /// # Panics
 /// Where the file cannot be written.
 #[allow(clippy::expect_used, reason = "test support")]
-pub fn write_scene(path: &Path, built: bool, date: u32, origin: (f64, f64), nodata: Option<f64>, change: impl Fn(u32, u32, usize, u8) -> u8) {
+pub fn write_scene(
+    path: &Path,
+    built: bool,
+    date: u32,
+    origin: (f64, f64),
+    nodata: Option<f64>,
+    change: impl Fn(u32, u32, usize, u8) -> u8,
+) {
     let pixels = (SIDE * SIDE) as usize;
     let mut bands = vec![vec![0_u8; pixels]; 4];
     for row in 0..SIDE {
@@ -67,7 +83,14 @@ pub fn write_scene(path: &Path, built: bool, date: u32, origin: (f64, f64), noda
         band_names: ["red", "green", "blue", "nir"].map(str::to_owned).to_vec(),
         georeference: Some((
             CogCrs::Projected(32652),
-            GeoTransform { x0: origin.0, x_per_col: 1.0, x_per_row: 0.0, y0: origin.1, y_per_col: 0.0, y_per_row: -1.0 },
+            GeoTransform {
+                x0: origin.0,
+                x_per_col: 1.0,
+                x_per_row: 0.0,
+                y0: origin.1,
+                y_per_col: 0.0,
+                y_per_row: -1.0,
+            },
         )),
         nodata,
         block_px: 256,
@@ -95,9 +118,12 @@ scenes = [{ href = "before.tif", date = 2023-10-02, bands = ["red", "green", "bl
 scenes = [{ href = "after.tif", date = 2024-05-29, bands = ["red", "green", "blue", "nir"] }]
 "#;
 
+/// Id, name and ring of a county; the ring in metres from the scenes' north-west corner, east and south.
+pub type Border<'a> = (&'a str, &'a str, &'a [(f64, f64)]);
+
 /// A GeoJSON collection of counties in EPSG:32652: id, name and ring in metres from the scenes' north-west corner.
 #[must_use]
-pub fn counties(list: &[(&str, &str, &[(f64, f64)])]) -> String {
+pub fn counties(list: &[Border<'_>]) -> String {
     let features: Vec<_> = list
         .iter()
         .map(|(id, name, ring)| {
@@ -130,11 +156,9 @@ impl Fixture {
         let fixture = Self { folder: tempfile::tempdir().expect("a temporary folder") };
         write_scene(&fixture.path("before.tif"), false, 0, (WEST, NORTH), None, |_, _, _, value| value);
         write_scene(&fixture.path("after.tif"), true, 1, (WEST, NORTH), None, |_, _, _, value| value);
-        let (west, east): (&[(f64, f64)], &[(f64, f64)]) = (
-            &[(0.0, 0.0), (350.0, 0.0), (370.0, 700.0), (0.0, 700.0), (0.0, 0.0)],
-            &[(350.0, 0.0), (700.0, 0.0), (700.0, 700.0), (370.0, 700.0), (350.0, 0.0)],
-        );
-        fixture.write("counties.geojson", &counties(&[("KP01", "Sohae", west), ("KP02", "Tonghae", east)]));
+        let west = [(0.0, 0.0), (350.0, 0.0), (370.0, 700.0), (0.0, 700.0), (0.0, 0.0)];
+        let east = [(350.0, 0.0), (700.0, 0.0), (700.0, 700.0), (370.0, 700.0), (350.0, 0.0)];
+        fixture.write("counties.geojson", &counties(&[("KP01", "Sohae", &west), ("KP02", "Tonghae", &east)]));
         fixture.write("survey.toml", SURVEY);
         fixture
     }

@@ -109,7 +109,8 @@ impl DevS3 {
     /// # Errors
     /// Where the address cannot be bound or the folder cannot be used.
     pub async fn start(root: &Path, address: SocketAddr) -> std::io::Result<Self> {
-        let store = FileSystem::new(root).map_err(|error| std::io::Error::other(format!("{}: {error:?}", root.display())))?;
+        let store =
+            FileSystem::new(root).map_err(|error| std::io::Error::other(format!("{}: {error:?}", root.display())))?;
         let mut builder = S3ServiceBuilder::new(Serialised { store, locks: Mutex::default() });
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = builder.build();

@@ -43,7 +43,12 @@ pub fn groundbreak(arguments: &[&str], environment: &[(&str, String)]) -> Output
 pub fn succeed(arguments: &[&str], environment: &[(&str, String)]) -> String {
     let output = groundbreak(arguments, environment);
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "groundbreak {} failed with {}:\n{stdout}\n{stderr}", arguments.join(" "), output.status);
+    assert!(
+        output.status.success(),
+        "groundbreak {} failed with {}:\n{stdout}\n{stderr}",
+        arguments.join(" "),
+        output.status
+    );
     stdout.into_owned()
 }
 

@@ -1,5 +1,7 @@
 //! Every arrow between crates points down (docs/decisions/0001-arrows.md).
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What each crate may know of ours. The four floors of the design.
@@ -42,7 +44,10 @@ fn edges(metadata: &cargo_metadata::Metadata) -> BTreeMap<String, BTreeSet<Strin
                 .dependencies
                 .iter()
                 .filter(|dependency| dependency.kind != cargo_metadata::DependencyKind::Development)
-                .filter_map(|dependency| ours(&dependency.name).or_else(|| IMPURE.contains(&dependency.name.as_str()).then(|| dependency.name.clone())))
+                .filter_map(|dependency| {
+                    ours(&dependency.name)
+                        .or_else(|| IMPURE.contains(&dependency.name.as_str()).then(|| dependency.name.clone()))
+                })
                 .collect();
             (name, to)
         })
@@ -69,7 +74,10 @@ fn forbidden(edges: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
 fn every_arrow_points_down() {
     let edges = edges(&metadata());
     assert_eq!(forbidden(&edges), Vec::<String>::new());
-    assert_eq!(edges.keys().map(String::as_str).collect::<BTreeSet<_>>(), ALLOWED.iter().map(|(name, _)| *name).collect());
+    assert_eq!(
+        edges.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        ALLOWED.iter().map(|(name, _)| *name).collect()
+    );
 }
 
 #[test]

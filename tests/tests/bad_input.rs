@@ -1,6 +1,8 @@
 //! Bad input gets an error that names the thing and the mend, or becomes a counted gap: never a panic, never a hang,
 //! never silent no-data.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use groundbreak_tests::fixture::{self, Fixture, LOT, NORTH, SIDE, WEST};
 use groundbreak_tests::survey_run::{files, refuse, succeed, table};
 
@@ -46,7 +48,13 @@ fn an_empty_county_file_is_refused() {
 #[test]
 fn a_county_with_an_empty_border_is_refused_by_name() {
     let fixture = Fixture::new();
-    fixture.write("counties.geojson", &fixture::counties(&[("KP01", "Sohae", &[]), ("KP02", "Tonghae", &[(0.0, 0.0), (9.0, 0.0), (9.0, 9.0), (0.0, 0.0)])]));
+    fixture.write(
+        "counties.geojson",
+        &fixture::counties(&[
+            ("KP01", "Sohae", &[]),
+            ("KP02", "Tonghae", &[(0.0, 0.0), (9.0, 0.0), (9.0, 9.0), (0.0, 0.0)]),
+        ]),
+    );
     refused(&fixture, &["KP01", "Sohae", "empty border"]);
 }
 
@@ -88,7 +96,10 @@ fn a_band_that_the_detector_needs_and_the_scene_lacks_is_refused() {
 #[test]
 fn more_bands_than_the_file_has_are_refused() {
     let fixture = Fixture::new();
-    fixture.edit(r#"date = 2024-05-29, bands = ["red", "green", "blue", "nir"]"#, r#"date = 2024-05-29, bands = ["red", "green", "blue", "nir", "swir16"]"#);
+    fixture.edit(
+        r#"date = 2024-05-29, bands = ["red", "green", "blue", "nir"]"#,
+        r#"date = 2024-05-29, bands = ["red", "green", "blue", "nir", "swir16"]"#,
+    );
     refused(&fixture, &["after", "band"]);
 }
 
@@ -168,7 +179,10 @@ fn a_county_over_two_utm_zones_and_one_over_the_antimeridian_are_surveyed() {
     };
     let fixture = Fixture::new();
     // The scenes lie at 129° E (zone 52); the county reaches into zone 51.
-    fixture.write("counties.geojson", &geographic(&[[125.9, 41.54], [129.02, 41.54], [129.02, 41.56], [125.9, 41.56], [125.9, 41.54]]));
+    fixture.write(
+        "counties.geojson",
+        &geographic(&[[125.9, 41.54], [129.02, 41.54], [129.02, 41.56], [125.9, 41.56], [125.9, 41.54]]),
+    );
     succeed(&["run", &fixture.survey()], &[]);
     let county = &table(&fixture.path("out/results/counties.csv"))[0];
     assert!(county["surveyed_px"].parse::<u64>().unwrap() > 300_000, "{county:?}");
@@ -176,7 +190,10 @@ fn a_county_over_two_utm_zones_and_one_over_the_antimeridian_are_surveyed() {
     let expected = 3.12 * 83_380.0 * 0.02 * 111_070.0;
     assert!((total as f64 / expected - 1.0).abs() < 0.01, "{total} pixels of 1 m against {expected} m²");
 
-    fixture.write("counties.geojson", &geographic(&[[179.99, 41.54], [-179.99, 41.54], [-179.99, 41.56], [179.99, 41.56], [179.99, 41.54]]));
+    fixture.write(
+        "counties.geojson",
+        &geographic(&[[179.99, 41.54], [-179.99, 41.54], [-179.99, 41.56], [179.99, 41.56], [179.99, 41.54]]),
+    );
     refused(&fixture, &["before"]);
 }
 

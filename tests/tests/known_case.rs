@@ -1,6 +1,8 @@
 //! The known case, simulated over the real border of Kyongsong County: 3.3 ha of cropland, 500 m south-west of the
 //! station, become a factory lot; 1 m before, 0.3–0.5 m after, other bands, 12° off nadir.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use groundbreak_tests::survey_run::{shared, succeed, table};
 
 #[test]
@@ -10,7 +12,19 @@ fn the_survey_says_what_the_analyst_said() {
     let world = work.path().join("world");
     let counties = data.join("data/boundaries/dprk_adm2.geojson");
     succeed(
-        &["simulate", "--out", world.to_str().unwrap(), "--seed", "29", "--counties", counties.to_str().unwrap(), "--only", "KP0216", "--case", "kyongsong"],
+        &[
+            "simulate",
+            "--out",
+            world.to_str().unwrap(),
+            "--seed",
+            "29",
+            "--counties",
+            counties.to_str().unwrap(),
+            "--only",
+            "KP0216",
+            "--case",
+            "kyongsong",
+        ],
         &[],
     );
     let out = work.path().join("out");
@@ -38,6 +52,10 @@ fn the_survey_says_what_the_analyst_said() {
         // Where nothing was observed there is no count: that is not the same as none.
         assert!(number(&county["factory_count"]) == expected, "{county:?}");
         let parts = ["surveyed_px", "gap_no_scene", "gap_cloud", "gap_nodata", "gap_unreadable", "gap_failed_job"];
-        assert_eq!(parts.iter().map(|part| number(&county[*part])).sum::<f64>(), number(&county["pixels"]), "{county:?}");
+        assert_eq!(
+            parts.iter().map(|part| number(&county[*part])).sum::<f64>(),
+            number(&county["pixels"]),
+            "{county:?}"
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! Real tiles that join exactly (`levir_1024` 43/44/45 and 37/39): a building that crosses a border of scenes is one
 //! object, whether the scenes come as one mosaic or as the tiles that they were cut into.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -38,8 +40,10 @@ fn mosaic(data: &Path, folder: &str, tiles: &[u32], path: &Path) {
     let bounds = bounds(data);
     let of = |tile: &u32| bounds[&format!("test_{tile}")];
     let step = (of(&tiles[0])[2] - of(&tiles[0])[0]) / f64::from(TILE);
-    let (west, north) = tiles.iter().map(of).fold((f64::MAX, f64::MIN), |(west, north), b| (west.min(b[0]), north.max(b[3])));
-    let place = |tile: &u32| (((of(tile)[0] - west) / step).round() as u32, ((north - of(tile)[3]) / step).round() as u32);
+    let (west, north) =
+        tiles.iter().map(of).fold((f64::MAX, f64::MIN), |(west, north), b| (west.min(b[0]), north.max(b[3])));
+    let place =
+        |tile: &u32| (((of(tile)[0] - west) / step).round() as u32, ((north - of(tile)[3]) / step).round() as u32);
     let (width, height) = tiles.iter().map(place).fold((0, 0), |(w, h), (x, y)| (w.max(x + TILE), h.max(y + TILE)));
     let mut bands = vec![vec![0_u8; (width * height) as usize]; 3];
     for tile in tiles {
@@ -79,9 +83,12 @@ fn survey(data: &Path, groups: &[&[u32]], extra: &str) -> Found {
     let folder = tempfile::tempdir().unwrap();
     let all: Vec<u32> = groups.iter().flat_map(|group| group.iter().copied()).collect();
     let bounds = bounds(data);
-    let ring = all.iter().map(|tile| bounds[&format!("test_{tile}")]).fold([f64::MAX, f64::MAX, f64::MIN, f64::MIN], |a, b| {
-        [a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])]
-    });
+    let ring = all
+        .iter()
+        .map(|tile| bounds[&format!("test_{tile}")])
+        .fold([f64::MAX, f64::MAX, f64::MIN, f64::MIN], |a, b| {
+            [a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])]
+        });
     let [w, s, e, n] = ring;
     let county = serde_json::json!({ "type": "FeatureCollection", "features": [{ "type": "Feature", "properties": { "id": "levir" },
         "geometry": { "type": "Polygon", "coordinates": [[[w, s], [e, s], [e, n], [w, n], [w, s]]] } }] });
@@ -106,7 +113,8 @@ fn survey(data: &Path, groups: &[&[u32]], extra: &str) -> Found {
     succeed(&["run", folder.path().join("survey.toml").to_str().unwrap()], &[]);
     let results: PathBuf = folder.path().join("out/results");
     let county = table(&results.join("counties.csv")).remove(0);
-    let document: serde_json::Value = serde_json::from_slice(&std::fs::read(results.join("sites.geojson")).unwrap()).unwrap();
+    let document: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(results.join("sites.geojson")).unwrap()).unwrap();
     let sites = document["features"]
         .as_array()
         .unwrap()
@@ -120,7 +128,11 @@ fn survey(data: &Path, groups: &[&[u32]], extra: &str) -> Found {
             }
         })
         .collect();
-    Found { sites, changed_ha: county["changed_ha"].parse().unwrap(), surveyed_px: county["surveyed_px"].parse().unwrap() }
+    Found {
+        sites,
+        changed_ha: county["changed_ha"].parse().unwrap(),
+        surveyed_px: county["surveyed_px"].parse().unwrap(),
+    }
 }
 
 /// No two sites meet: pieces of one object would.
@@ -139,7 +151,8 @@ fn crossing(sites: &[MultiPolygon<f64>], vertical: Option<f64>, horizontal: Opti
         .iter()
         .filter(|site| {
             let b = site.bounding_rect().unwrap();
-            vertical.is_some_and(|x| b.min().x < x && x < b.max().x) || horizontal.is_some_and(|y| b.min().y < y && y < b.max().y)
+            vertical.is_some_and(|x| b.min().x < x && x < b.max().x)
+                || horizontal.is_some_and(|y| b.min().y < y && y < b.max().y)
         })
         .count()
 }
@@ -153,7 +166,10 @@ fn buildings_that_cross_the_tiles_43_44_45_are_one_object() {
     assert!(whole.changed_ha > 1.0 && whole.sites.len() > 10, "{} sites, {} ha", whole.sites.len(), whole.changed_ha);
     // 43 lies north of 45, 44 west of it.
     let edge = bounds(&data)["test_45"];
-    assert!(crossing(&whole.sites, Some(edge[0]), Some(edge[3])) > 0, "no site crosses a tile border: nothing is tested");
+    assert!(
+        crossing(&whole.sites, Some(edge[0]), Some(edge[3])) > 0,
+        "no site crosses a tile border: nothing is tested"
+    );
     // As tiles of a survey, whatever their size: the same objects.
     let tiled = survey(&data, &[&[43, 44, 45]], "tile_px = 300");
     assert_eq!(tiled.sites, whole.sites);
@@ -169,8 +185,16 @@ fn scenes_that_join_like_37_and_39_cut_no_object() {
     assert_no_site_is_cut(&whole.sites, "mosaic");
     assert_no_site_is_cut(&apart.sites, "two scenes");
     let edge = bounds(&data)["test_39"][3];
-    assert!(crossing(&whole.sites, None, Some(edge)) > 0, "no site crosses the border of the scenes: nothing is tested");
+    assert!(
+        crossing(&whole.sites, None, Some(edge)) > 0,
+        "no site crosses the border of the scenes: nothing is tested"
+    );
     assert!(crossing(&apart.sites, None, Some(edge)) > 0, "the border of two scenes cuts what crosses it");
     // Along the border of the scenes a few pixels have no whole kernel: they are gaps, counted.
-    assert!(apart.surveyed_px as f64 > 0.99 * whole.surveyed_px as f64, "{} of {}", apart.surveyed_px, whole.surveyed_px);
+    assert!(
+        apart.surveyed_px as f64 > 0.99 * whole.surveyed_px as f64,
+        "{} of {}",
+        apart.surveyed_px,
+        whole.surveyed_px
+    );
 }

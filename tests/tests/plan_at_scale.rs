@@ -1,11 +1,14 @@
 //! `groundbreak plan` over all counties of a country, from an item collection, before any pixel is there.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use groundbreak_tests::survey_run::{refuse, shared, succeed, table};
 
 fn plan(counties: &str, more: &[&str]) -> (tempfile::TempDir, serde_json::Value) {
     let work = tempfile::tempdir().unwrap();
     let world = work.path().join("world");
-    let mut arguments = vec!["simulate", "--out", world.to_str().unwrap(), "--seed", "1", "--items-only", "--counties", counties];
+    let mut arguments =
+        vec!["simulate", "--out", world.to_str().unwrap(), "--seed", "1", "--items-only", "--counties", counties];
     arguments.extend(more);
     succeed(&arguments, &[]);
     let out = work.path().join("plan");
@@ -43,7 +46,8 @@ fn all_counties_of_the_united_states_are_planned_and_the_invalid_ones_are_named(
     let survey = work.path().join("world/survey.toml");
     let text = std::fs::read_to_string(&survey).unwrap().replace("[counties]", "[counties]\ninvalid = \"refuse\"");
     std::fs::write(&survey, text).unwrap();
-    let (code, message) = refuse(&["plan", survey.to_str().unwrap(), "--out", work.path().join("again").to_str().unwrap()], &[]);
+    let (code, message) =
+        refuse(&["plan", survey.to_str().unwrap(), "--out", work.path().join("again").to_str().unwrap()], &[]);
     assert_eq!(code, 3);
     assert!(message.contains("not a valid polygon"), "{message}");
 }

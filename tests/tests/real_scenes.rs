@@ -1,5 +1,7 @@
 //! Surveys of real scenes, from `../shared/data`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -81,11 +83,21 @@ fn the_growth_of_pucallpa_is_found_and_every_pixel_is_accounted_for() {
     // The three counties tile a quadrilateral whose area is known: neither overlap nor gap along their borders.
     let pixel_m2 = number(&counties[0], "area_ha") * 1e4 / number(&counties[0], "pixels");
     let found: f64 = counties.iter().map(|county| number(county, "pixels")).sum::<f64>() * pixel_m2 / 1e4;
-    let expected = ground_area_ha(&[[-74.70, -8.56], [-74.62, -8.57], [-74.45, -8.56], [-74.18, -8.56], [-74.18, -8.30], [-74.46, -8.29], [-74.64, -8.30], [-74.70, -8.30]]);
+    let expected = ground_area_ha(&[
+        [-74.70, -8.56],
+        [-74.62, -8.57],
+        [-74.45, -8.56],
+        [-74.18, -8.56],
+        [-74.18, -8.30],
+        [-74.46, -8.29],
+        [-74.64, -8.30],
+        [-74.70, -8.30],
+    ]);
     assert!((found / expected - 1.0).abs() < 0.002, "{found} ha against {expected} ha");
     // The town grew around (-74.55, -8.39).
     let near = |row: &&Row| (number(row, "lon") + 74.56).abs() < 0.05 && (number(row, "lat") + 8.39).abs() < 0.05;
-    let grown: f64 = sites.iter().filter(|site| site["county_id"] == "town").filter(near).map(|site| number(site, "area_ha")).sum();
+    let grown: f64 =
+        sites.iter().filter(|site| site["county_id"] == "town").filter(near).map(|site| number(site, "area_ha")).sum();
     let town = counties.iter().find(|county| county["county_id"] == "town").unwrap();
     let extended = number(town, "extended_change_ha");
     assert!(grown + extended > 300.0, "{grown} ha in sites and {extended} ha in extended change around the town");
@@ -97,7 +109,8 @@ fn ground_area_ha(ring: &[[f64; 2]]) -> f64 {
     let (a, e2): (f64, f64) = (6_378_137.0, 0.006_694_379_990_14);
     let w = 1.0 - e2 * latitude.sin().powi(2);
     let (east, north) = (a / w.sqrt() * latitude.cos(), a * (1.0 - e2) / w.powf(1.5));
-    let shoelace: f64 = (0..ring.len()).map(|i| (ring[i], ring[(i + 1) % ring.len()])).map(|(p, q)| p[0] * q[1] - q[0] * p[1]).sum();
+    let shoelace: f64 =
+        (0..ring.len()).map(|i| (ring[i], ring[(i + 1) % ring.len()])).map(|(p, q)| p[0] * q[1] - q[0] * p[1]).sum();
     shoelace.abs() / 2.0 * (std::f64::consts::PI / 180.0).powi(2) * east * north / 1e4
 }
 
@@ -109,13 +122,20 @@ fn a_bushfire_changes_much_and_builds_nothing() {
         let bands = [("B02", "blue"), ("B03", "green"), ("B04", "red"), ("B08", "nir"), ("B11", "swir16")];
         let (mut hrefs, mut names) = (Vec::new(), Vec::new());
         for (band, name) in bands {
-            let found = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.to_string_lossy().contains(&format!("_{band}_(Raw)")));
+            let found = std::fs::read_dir(&folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .find(|path| path.to_string_lossy().contains(&format!("_{band}_(Raw)")));
             if let Some(path) = found {
                 hrefs.push(format!("{:?}", path.to_string_lossy()));
                 names.push(format!("{name:?}"));
             }
         }
-        format!("{{ href = [{}], date = {date}, bands = [{}], id = \"pilbara-{date}\", mask = {{ band = 2 }} }}", hrefs.join(", "), names.join(", "))
+        format!(
+            "{{ href = [{}], date = {date}, bands = [{}], id = \"pilbara-{date}\", mask = {{ band = 2 }} }}",
+            hrefs.join(", "),
+            names.join(", ")
+        )
     };
     let county = [("burnt", [[116.590, -22.003], [116.616, -22.003], [116.616, -21.966], [116.590, -21.966]])];
     let survey = Survey::new(&county, &scene("A", "2018-12-01"), &scene("B", "2019-01-05"), "");
@@ -160,7 +180,13 @@ fn taizhou_is_scored_on_its_sparse_labels() {
     let at = |name: &str| folder.join(name).display().to_string();
     let work = tempfile::tempdir().unwrap();
     let (pairs, json) = (work.path().join("pairs.csv"), work.path().join("scores.json"));
-    let row = format!("set,before,after,truth,unchanged\ntaizhou,{},{},{},{}\n", at("A.tif"), at("B.tif"), at("change.tif"), at("unchanged.tif"));
+    let row = format!(
+        "set,before,after,truth,unchanged\ntaizhou,{},{},{},{}\n",
+        at("A.tif"),
+        at("B.tif"),
+        at("change.tif"),
+        at("unchanged.tif")
+    );
     std::fs::write(&pairs, row).unwrap();
     succeed(&["evaluate", "detect", pairs.to_str().unwrap(), "--json", json.to_str().unwrap()], &[]);
     let scores: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();

@@ -1,6 +1,8 @@
 //! C1: `results/` is a function of the survey, its inputs and the version. Not of tile size, workers, threads, or where
 //! things lie.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -14,9 +16,13 @@ use object_store::aws::AmazonS3Builder;
 /// corner of tiles.
 fn survey() -> Fixture {
     let fixture = Fixture::new();
-    let hole = |row: u32, col: u32, _band: usize, value: u8| if row.abs_diff(120) + col.abs_diff(500) < 60 { 0 } else { value };
+    let hole = |row: u32, col: u32, _band: usize, value: u8| {
+        if row.abs_diff(120) + col.abs_diff(500) < 60 { 0 } else { value }
+    };
     fixture::write_scene(&fixture.path("after.tif"), true, 1, (WEST, NORTH), Some(0.0), hole);
-    fixture::write_scene(&fixture.path("after_east.tif"), true, 2, (WEST, NORTH), Some(0.0), |_, col, _, value| if col < 300 { 0 } else { value });
+    fixture::write_scene(&fixture.path("after_east.tif"), true, 2, (WEST, NORTH), Some(0.0), |_, col, _, value| {
+        if col < 300 { 0 } else { value }
+    });
     fixture.edit(
         r#"scenes = [{ href = "after.tif", date = 2024-05-29, bands = ["red", "green", "blue", "nir"] }]"#,
         r#"scenes = [
@@ -45,7 +51,12 @@ fn run(fixture: &Fixture, out: &str, more: &[&str]) -> BTreeMap<String, Vec<u8>>
 fn assert_same(found: &BTreeMap<String, Vec<u8>>, reference: &BTreeMap<String, Vec<u8>>, what: &str) {
     assert_eq!(found.keys().collect::<Vec<_>>(), reference.keys().collect::<Vec<_>>(), "{what}");
     for (name, bytes) in found {
-        assert!(bytes == &reference[name], "{what}: {name} differs ({} and {} bytes)", bytes.len(), reference[name].len());
+        assert!(
+            bytes == &reference[name],
+            "{what}: {name} differs ({} and {} bytes)",
+            bytes.len(),
+            reference[name].len()
+        );
     }
 }
 
@@ -64,7 +75,10 @@ fn results_do_not_depend_on_tiles_workers_or_threads() {
     }
     // One thread for the pixels.
     let out = fixture.path("single");
-    succeed(&["run", &fixture.survey(), "--out", out.to_str().unwrap(), "--workers", "1"], &[("RAYON_NUM_THREADS", "1".into())]);
+    succeed(
+        &["run", &fixture.survey(), "--out", out.to_str().unwrap(), "--workers", "1"],
+        &[("RAYON_NUM_THREADS", "1".into())],
+    );
     assert_same(&files(&out.join("results")), &reference, "one thread");
     // Other bytes would be seen.
     let other = fixture::write_scene;
@@ -96,12 +110,17 @@ async fn results_do_not_depend_on_whether_things_lie_in_a_folder_or_a_bucket() {
         .fold(text, |text, name| text.replace(&format!("\"{name}\""), &format!("\"s3://survey/in/{name}\"")));
     fixture.write("survey.toml", &moved);
     let survey = fixture.survey();
-    tokio::task::spawn_blocking(move || succeed(&["run", &survey, "--out", "s3://survey/out"], &environment)).await.unwrap();
+    tokio::task::spawn_blocking(move || succeed(&["run", &survey, "--out", "s3://survey/out"], &environment))
+        .await
+        .unwrap();
     let found = files(&buckets.path().join("survey/out/results"));
     assert_same(&without_metadata(found), &reference, "bucket");
 }
 
 /// What the dev server keeps beside the objects is no object.
 fn without_metadata(files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
-    files.into_iter().filter(|(name, _)| Path::new(name).file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'))).collect()
+    files
+        .into_iter()
+        .filter(|(name, _)| Path::new(name).file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.')))
+        .collect()
 }

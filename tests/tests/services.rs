@@ -208,7 +208,13 @@ async fn a_survey_whose_jobs_can_never_fit_is_refused_with_the_mend() {
 async fn a_coordinator_that_was_succeeded_says_so_and_stops() {
     let stage = Stage::new().await;
     let survey = stage.submit().await;
-    let mut states = stage.client().await.watch_survey(v1::WatchSurveyRequest { survey: survey.0.clone() }).await.unwrap().into_inner();
+    let mut states = stage
+        .client()
+        .await
+        .watch_survey(v1::WatchSurveyRequest { survey: survey.0.clone() })
+        .await
+        .unwrap()
+        .into_inner();
     assert!(states.next().await.unwrap().is_ok());
     let successor = stage.reopened().await;
     let worker = stage.worker("worker", |_| Act::Do);

@@ -179,7 +179,15 @@ fn content(key: JobKey, children: impl Iterator<Item = (JobKey, ObjectRef)>) -> 
     match key {
         JobKey::Calibrate(pair) => proto::objects::encode_calibration(&Calibration {
             registration: Registration::default(),
-            irmad: IrMad { mean_before: vec![], mean_after: vec![], a: vec![], b: vec![], rho: vec![], variance: vec![], rounds: 1 },
+            irmad: IrMad {
+                mean_before: vec![],
+                mean_after: vec![],
+                a: vec![],
+                b: vec![],
+                rho: vec![],
+                variance: vec![],
+                rounds: 1,
+            },
             radiometry: vec![],
             threshold: f64::from(pair),
             flagged_share: 0.0,
@@ -252,8 +260,7 @@ impl Stage {
         let clock = ManualClock::default();
         let config = CoordinatorConfig { policy: Policy::default(), writer: writer.to_owned() };
         let journal = ObjectLogStore::new(output.clone());
-        let coordinator =
-            Coordinator::start(config, &journal, output.clone(), Arc::new(clock.clone())).await.unwrap();
+        let coordinator = Coordinator::start(config, &journal, output.clone(), Arc::new(clock.clone())).await.unwrap();
         let (dial, dialled) = mpsc::unbounded_channel::<DuplexStream>();
         let incoming = stream::unfold(dialled, |mut dialled| async {
             dialled.recv().await.map(|pipe| (Ok::<_, std::io::Error>(pipe), dialled))
