@@ -25,7 +25,7 @@ pub fn run(args: &Args) -> Result<()> {
         let outcome = Outcome::load(&output).await?;
         outcome.write(&output).await?;
         println!("{}", outcome.table()?);
-        println!("written: {}/results", output.label());
+        println!("written: {}/results", output.label().trim_end_matches('/'));
         Ok(())
     })
 }

@@ -87,7 +87,7 @@ async fn survey(file: &SurveyFile, output: &Output, resources: Resources) -> Res
     result.store(output, &outcome).await?;
     result.write(output).await?;
     println!("{}", result.table()?);
-    println!("results: {}/results", output.label());
+    println!("results: {}/results", output.label().trim_end_matches('/'));
     verdict(&outcome)
 }
 

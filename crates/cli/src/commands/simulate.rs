@@ -7,7 +7,7 @@ use simulate::scenario::SensorChoice;
 use simulate::sensor::Dtype;
 use simulate::write::{CountyOptions, Options, PlaceOptions};
 
-/// Arguments of `groundbreak simulate`.
+/// Writes scenes, a catalog, counties, truth and a survey file of a world that is known.
 ///
 /// Without --counties a made-up province is written: five counties, two scenes per date, mixed sensors. With
 /// --counties and --only the land around a station inside a real border is made up, with a new factory near it.
