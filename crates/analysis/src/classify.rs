@@ -205,7 +205,7 @@ fn phase(features: &Features, class: SiteClass) -> Phase {
     let works = ground_works(features) > 0.3;
     match &features.buildings {
         Some(buildings) if buildings.count > 0 && class != SiteClass::Other => {
-            if buildings.frame_share >= 0.4 {
+            if buildings.frame_share >= 0.4 && class == SiteClass::Factory {
                 Phase::Frames
             } else if buildings.slab_share > 0.6 && class == SiteClass::Factory {
                 Phase::GroundWorks

@@ -42,22 +42,28 @@ const SHADOW: f64 = 0.5;
 /// A roof throws a shadow on at least this share of the ring around it.
 const LEAST_SHADOW: f64 = 0.03;
 /// Inner texture of a frame, in units of the site's median texture, and of its own brightness: beams and gaps are rough
-/// against the ground as well as in themselves (roofs seen at 0.4 m: at most 1.7 and 0.06).
-const FRAME_TEXTURE: f64 = 1.5;
-const FRAME_ROUGHNESS: f64 = 0.062;
+/// against the ground as well as in themselves (simulated halls at 0.4 m: frames from 1.29 and 0.065, large roofs to 1.46
+/// and 0.049).
+const FRAME_TEXTURE: f64 = 1.2;
+const FRAME_ROUGHNESS: f64 = 0.06;
 /// Beside a large building, what has less than this share of its area is a pile, a vehicle or a shed.
 const LEAST_SHARE: f64 = 0.04;
 /// Slabs are foundations where raised buildings have at least this share of their area; elsewhere they are patches of
 /// fields.
 const RAISED_SHARE: f64 = 0.3;
-/// A slab narrower and more elongated than this is a way.
+/// What a slab's score counts against that of what throws a shadow.
+const SLAB_SCORE: f64 = 0.75;
+/// A slab narrower and more elongated than this is a way, or an arch of film.
 const WAY_WIDTH_M: f64 = 12.0;
 const WAY_ELONGATION: f64 = 4.0;
+/// Brightness of film against what lies beside it, and the number of arches that make a row.
+const FILM_BRIGHTNESS: f64 = 1.5;
+const LEAST_ROWS: usize = 4;
 /// Narrower and more elongated than this, with a shadow, is a wall.
 const WALL_WIDTH_M: f64 = 5.5;
 const WALL_ELONGATION: f64 = 6.0;
 /// Ground that a frame must have inside for its beams to be seen, m².
-const LEAST_FRAME_M2: f64 = 60.0;
+const LEAST_FRAME_M2: f64 = 400.0;
 
 /// Distances between the two levels of a slice, in levels.
 const SLICES: [usize; 2] = [4, 7];
@@ -109,10 +115,8 @@ impl Cut {
 }
 
 struct Candidate {
-    runs: Vec<Run>,
+    building: Building,
     mask: Mask,
-    shape: Shape,
-    contrast: f64,
     score: f64,
 }
 
@@ -145,22 +149,24 @@ pub(super) fn buildings(lot: &Mask, channels: &Channels, fine: &Grid) -> Vec<Bui
             jobs.extend(cut.ranges(&levels).into_iter().map(|range| (cue, cut, range)));
         }
     }
-    let mut found: Vec<Candidate> =
-        jobs.par_iter().flat_map_iter(|&(cue, cut, range)| site.patches(cue, cut, range, &built)).collect();
+    let mut found: Vec<Candidate> = jobs
+        .par_iter()
+        .flat_map_iter(|&(cue, cut, range)| site.patches(cue, cut, range, &built))
+        .filter(|candidate| !site.is_wall(&candidate.building))
+        .collect();
     // Best first; the order of equals is fixed by their pixels, never by the order of discovery.
-    found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.runs.cmp(&b.runs)));
+    found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.building.runs.cmp(&b.building.runs)));
     let mut taken = Mask::new(ground.rect());
     let mut buildings = Vec::new();
     for candidate in found {
-        let rect = candidate.mask.rect();
-        let shared = candidate.mask.and(&taken.crop(rect)).count();
-        if shared as f64 > 0.1 * candidate.shape.area {
+        let shared = candidate.mask.and(&taken.crop(candidate.mask.rect())).count();
+        if shared as f64 > 0.1 * candidate.building.shape.area {
             continue;
         }
-        for &run in &candidate.runs {
+        for &run in &candidate.building.runs {
             taken.set_run(run);
         }
-        buildings.push(site.building(candidate));
+        buildings.push(candidate.building);
     }
     let mut buildings = site.told_apart(buildings);
     buildings.sort_by(|a, b| b.shape.area.total_cmp(&a.shape.area).then_with(|| a.runs.cmp(&b.runs)));
@@ -238,8 +244,10 @@ impl<'a> Site<'a> {
         let fit = shape.rectangularity() * shape.solidity();
         // Of two patches that are as rectangular and stand out as much, the larger is the building and the smaller
         // one of its roof's sides.
-        let score = fit * fit * contrast / (contrast + 2.0) * shape.area.sqrt().sqrt();
-        Some(Candidate { runs: mask.runs(), mask, shape, contrast, score })
+        let building = self.building(&mask, shape, contrast);
+        let raised = if building.kind == BuildingKind::Slab { SLAB_SCORE } else { 1.0 };
+        let score = raised * fit * fit * contrast / (contrast + 0.5) * libm::cbrt(shape.area);
+        Some(Candidate { building, mask, score })
     }
 
     /// The shape of a patch, if it may be a building's.
@@ -309,16 +317,29 @@ impl<'a> Site<'a> {
         moments(&values(plane, &mask.and(&self.channels.valid.crop(mask.rect()))))
     }
 
-    /// Drops what only looks like a building: ways, patches of fields, piles beside halls.
-    fn told_apart(&self, buildings: Vec<Building>) -> Vec<Building> {
+    /// Whether a patch is a wall or a strip of shadow.
+    fn is_wall(&self, building: &Building) -> bool {
+        let rect = &building.shape.rect;
+        rect.width * self.gsd_m < WALL_WIDTH_M && rect.elongation() > WALL_ELONGATION
+    }
+
+    /// Whether a patch lies flat and is as narrow and long as a road, or an arch of film.
+    fn is_strip(&self, building: &Building) -> bool {
+        let rect = &building.shape.rect;
+        building.kind == BuildingKind::Slab
+            && rect.width * self.gsd_m < WAY_WIDTH_M
+            && rect.elongation() > WAY_ELONGATION
+    }
+
+    /// Drops what only looks like a building: patches of fields, piles beside halls.
+    fn told_apart(&self, mut kept: Vec<Building>) -> Vec<Building> {
+        // Low arches of film throw next to no shadow, but shine, and never stand alone; roads and strips of fields do not.
+        let shines = |building: &Building| self.is_strip(building) && building.against_ring >= FILM_BRIGHTNESS;
+        if kept.iter().filter(|building| shines(building)).count() >= LEAST_ROWS {
+            kept.iter_mut().filter(|building| shines(building)).for_each(|building| building.kind = BuildingKind::Roof);
+        }
+        kept.retain(|building| !self.is_strip(building));
         let is_slab = |building: &Building| building.kind == BuildingKind::Slab;
-        let is_way = |building: &Building| {
-            let rect = &building.shape.rect;
-            let width_m = rect.width * self.gsd_m;
-            (is_slab(building) && width_m < WAY_WIDTH_M && rect.elongation() > WAY_ELONGATION)
-                || (width_m < WALL_WIDTH_M && rect.elongation() > WALL_ELONGATION)
-        };
-        let mut kept: Vec<Building> = buildings.into_iter().filter(|building| !is_way(building)).collect();
         let area = |slabs: bool| -> f64 {
             kept.iter().filter(|building| is_slab(building) == slabs).map(|building| building.shape.area).sum()
         };
@@ -330,8 +351,7 @@ impl<'a> Site<'a> {
         kept
     }
 
-    fn building(&self, candidate: Candidate) -> Building {
-        let mask = &candidate.mask;
+    fn building(&self, mask: &Mask, shape: Shape, contrast: f64) -> Building {
         let brightness = self.mean(&self.channels.brightness, mask).map_or(0.0, |(mean, _)| mean);
         let blue = self.channels.blue.as_ref().and_then(|blue| self.mean(blue, mask)).map_or(0.0, |(mean, _)| mean);
         let ring = self.ring(mask).minus(&self.channels.green.crop(mask.rect()));
@@ -343,7 +363,8 @@ impl<'a> Site<'a> {
         let inner = mask.erode(self.pixels(2.0));
         let texture = self.mean(&self.channels.gradient, &inner).map_or(0.0, |(mean, _)| mean);
         let is_rough = texture > FRAME_TEXTURE * self.median_texture && texture > FRAME_ROUGHNESS * brightness;
-        let is_wide = inner.count() as f64 * self.gsd_m * self.gsd_m >= LEAST_FRAME_M2;
+        let is_wide = shape.rect.width * self.gsd_m >= WAY_WIDTH_M
+            && inner.count() as f64 * self.gsd_m * self.gsd_m >= LEAST_FRAME_M2;
         let kind = if self.gsd_m <= COARSEST_FRAME_M && is_rough && is_wide {
             BuildingKind::Frame
         } else if self.gsd_m <= COARSEST_SHADOW_M && shadow < LEAST_SHADOW {
@@ -351,14 +372,16 @@ impl<'a> Site<'a> {
         } else {
             BuildingKind::Roof
         };
+        let beside = moments(&around).map_or(0.0, |(mean, _)| mean);
         Building {
             kind,
+            against_ring: if beside > 0.0 { brightness / beside } else { 0.0 },
             brightness: if self.median_brightness > 0.0 { brightness / self.median_brightness } else { 0.0 },
             blue,
-            contrast: candidate.contrast,
+            contrast,
             shadow,
-            runs: candidate.runs,
-            shape: candidate.shape,
+            runs: mask.runs(),
+            shape,
         }
     }
 }

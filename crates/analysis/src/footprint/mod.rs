@@ -72,6 +72,8 @@ pub struct Building {
     pub kind: BuildingKind,
     /// Mean brightness / median brightness of the site.
     pub brightness: f64,
+    /// Mean brightness / mean brightness of the ring around it, as far as it is not green; 0 where it is all green.
+    pub against_ring: f64,
     /// Mean blue index `(B − R) / (B + R)`; 0 where a band is missing.
     pub blue: f64,
     /// Difference to the ring around it / spread within both.
