@@ -1,0 +1,113 @@
+//! Outlines as polygons of a map, with fewer corners.
+
+use geo::{Coord, LineString, MultiPolygon, Polygon, Validation};
+
+use super::{Corner, PixelPolygon};
+
+/// The polygons in map coordinates: `place(x, y)` maps a corner (column, row) to the map. Rings are simplified by
+/// Douglas and Peucker's rule within `tolerance_px` (0: exact), unless that would make a polygon invalid.
+#[must_use]
+pub fn to_map(
+    polygons: &[PixelPolygon],
+    tolerance_px: f64,
+    place: &dyn Fn(f64, f64) -> (f64, f64),
+) -> MultiPolygon<f64> {
+    let ring = |corners: &[Corner]| -> LineString<f64> {
+        let mut line: Vec<Coord<f64>> = corners
+            .iter()
+            .map(|corner| {
+                let (x, y) = place(f64::from(corner.x), f64::from(corner.y));
+                Coord { x, y }
+            })
+            .collect();
+        line.extend(line.first().copied());
+        LineString::new(line)
+    };
+    let polygon = |exterior: &[Corner], holes: &[Vec<Corner>]| {
+        Polygon::new(ring(exterior), holes.iter().map(|hole| ring(hole)).collect())
+    };
+    MultiPolygon::new(
+        polygons
+            .iter()
+            .map(|exact| {
+                let exterior = simplified(&exact.exterior, tolerance_px);
+                let holes: Vec<Vec<Corner>> = exact
+                    .holes
+                    .iter()
+                    .map(|hole| simplified(hole, tolerance_px))
+                    .filter(|hole| hole.len() >= 3)
+                    .collect();
+                let simple = polygon(&exterior, &holes);
+                if tolerance_px > 0.0 && exterior.len() >= 3 && simple.is_valid() {
+                    simple
+                } else {
+                    polygon(&exact.exterior, &exact.holes)
+                }
+            })
+            .collect(),
+    )
+}
+
+/// Douglas and Peucker's simplification of a ring, held at its first corner and the one farthest from it.
+fn simplified(ring: &[Corner], tolerance_px: f64) -> Vec<Corner> {
+    if tolerance_px <= 0.0 || ring.len() < 5 {
+        return ring.to_vec();
+    }
+    let far = (0..ring.len())
+        .max_by_key(|&index| (distance2(ring[0], ring[index]), std::cmp::Reverse(index)))
+        .unwrap_or_default();
+    let closed: Vec<Corner> = ring.iter().copied().chain(std::iter::once(ring[0])).collect();
+    let mut keep = vec![false; closed.len()];
+    keep[0] = true;
+    keep[far] = true;
+    let mut spans = vec![(0, far), (far, closed.len() - 1)];
+    while let Some((from, to)) = spans.pop() {
+        let (a, b) = (closed[from], closed[to]);
+        let base = (distance2(a, b) as f64).sqrt();
+        let mut worst = (tolerance_px, None);
+        for (index, &at) in closed.iter().enumerate().take(to).skip(from + 1) {
+            let off = if base == 0.0 {
+                (distance2(a, at) as f64).sqrt()
+            } else {
+                let cross = i64::from(b.x - a.x) * i64::from(at.y - a.y) - i64::from(b.y - a.y) * i64::from(at.x - a.x);
+                cross.abs() as f64 / base
+            };
+            if off > worst.0 {
+                worst = (off, Some(index));
+            }
+        }
+        if let Some(index) = worst.1 {
+            keep[index] = true;
+            spans.push((from, index));
+            spans.push((index, to));
+        }
+    }
+    let mut kept: Vec<Corner> =
+        closed.iter().zip(&keep).filter(|(_, keep)| **keep).map(|(corner, _)| *corner).collect();
+    if kept.len() > 1 && kept.first() == kept.last() {
+        kept.pop();
+    }
+    kept
+}
+
+fn distance2(a: Corner, b: Corner) -> i64 {
+    let (dx, dy) = (i64::from(a.x) - i64::from(b.x), i64::from(a.y) - i64::from(b.y));
+    dx * dx + dy * dy
+}
+
+#[cfg(test)]
+mod tests {
+    use geo::Area;
+
+    use super::super::pictures::rotated;
+    use super::super::trace;
+    use super::*;
+
+    #[test]
+    fn simplification_stays_within_its_tolerance_and_drops_most_corners() {
+        let exact = trace(&rotated(120.0, 40.0, 23.0, (0.0, 0.0)));
+        let (fine, coarse) = (to_map(&exact, 0.0, &|x, y| (x, -y)), to_map(&exact, 1.5, &|x, y| (x, -y)));
+        assert!(coarse.0[0].exterior().0.len() < 15 && fine.0[0].exterior().0.len() > 100);
+        assert!((coarse.signed_area() / fine.signed_area() - 1.0).abs() < 0.03, "{}", coarse.signed_area());
+    }
+}
