@@ -215,7 +215,7 @@ fn content(key: JobKey, children: impl Iterator<Item = (JobKey, ObjectRef)>) -> 
             county: plan().counties[county as usize].id.clone(),
             coverage: Coverage::default(),
             pixel_area_m2: 1.0,
-            changed_px: 0,
+            construction_px: 0,
             sites: vec![],
             extended: vec![],
             unreadable: vec![],
