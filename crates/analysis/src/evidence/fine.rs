@@ -19,8 +19,13 @@ const EDGE_RADIUS: usize = 6;
 const LEAST_GROWTH: f32 = 0.45;
 /// Edge density before, logarithm, above which ground was not smooth.
 const BUSY: f32 = -1.1;
+/// Or, where it is higher, by how far the ground became brighter than fields are (robust z), stripped subsoil or concrete,
+/// and scores: a lot is smooth before its halls stand.
+const BRIGHT: f32 = 2.5;
 /// Log-odds per unit of edge density beyond these, at most.
 const SHAPE_CAP: f32 = 6.0;
+/// Log-odds per unit of score and of brightness beyond [`BRIGHT`], at most.
+const BRIGHT_CAP: f32 = 4.0;
 /// Floor of a mean gradient and of a standard deviation, so that a smooth field has a logarithm.
 const FLOOR: f32 = 0.05;
 
@@ -49,6 +54,7 @@ pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
     };
     let mut cap = vec![0.0; size];
     let mut wide_before = vec![0.0; size];
+    let mut score = vec![0.0; size];
     features(base, rows, |feature, values| {
         let term = &model.terms[feature];
         if term.weight != 0.0 {
@@ -57,6 +63,12 @@ pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
             }
         }
         match FEATURES[feature] {
+            "score_4" => score.copy_from_slice(values),
+            "brightness_8_after" => {
+                for ((cap, &brightness), &score) in cap.iter_mut().zip(values).zip(&score) {
+                    *cap = BRIGHT_CAP * (brightness - BRIGHT).min(score);
+                }
+            }
             "correlation" => {
                 out.structure.iter_mut().zip(values).for_each(|(out, &correlation)| *out = 1.0 - correlation);
             }
@@ -72,7 +84,7 @@ pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
             "edges_12_before" => wide_before.copy_from_slice(values),
             "edges_12_after" => {
                 for ((cap, &after), &before) in cap.iter_mut().zip(values).zip(&wide_before) {
-                    *cap = SHAPE_CAP * (after - before - LEAST_GROWTH).max(before - BUSY);
+                    *cap = cap.max(SHAPE_CAP * (after - before - LEAST_GROWTH).max(before - BUSY));
                 }
             }
             _ => {}
