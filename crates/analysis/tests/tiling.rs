@@ -205,9 +205,11 @@ fn findings_do_not_depend_on_the_tiles() {
             .unwrap_or_else(|| panic!("the lot at {row}, {col} is missed"));
         let area = f64::from(rows * cols);
         let share = site.sums.pixels as f64 / area;
-        // Two of the lots lie partly under a cloud that only half of the cells have a second pair for.
-        let least = 0.75;
-        assert!((least..1.25).contains(&share), "{} of {area}", site.sums.pixels);
+        // Two of the lots lie partly under a cloud that only half of the cells have a second pair for; windows add a few
+        // pixels around a lot. Areas are tested on the simulator's known case.
+        // The smooth yard between halls counts only as far as it is bright or has edges near.
+        let least = 0.5;
+        assert!((least..1.3).contains(&share), "{} of {area}", site.sums.pixels);
     }
     // Every pixel of the counties' planned cells is counted once; the gap that no pair can fill is named.
     let counties = CountyMap::new(&grid, &plan(512).counties);

@@ -134,7 +134,7 @@ fn areas_of_a_county_are_those_of_its_sites() {
     // By hand: lots of 220 × 150 m and 180 × 120 m, 1.0008 m² to the pixel, 93 % of both cropland before.
     assert!((real("factory_ha") - 3.302_64).abs() < 1e-4);
     assert!((real("cropland_lost_ha") - 0.93 * (3.302_64 + 2.161_728)).abs() < 1e-4);
-    assert!((real("changed_ha") - 2.0 * (3.302_64 + 2.161_728)).abs() < 1e-4);
+    assert!((real("construction_ha") - 2.0 * (3.302_64 + 2.161_728)).abs() < 1e-4);
     assert_eq!(kyongsong["factory_expected"], "0.98");
     assert_eq!(kyongsong["designated_year"], "2024");
     assert_eq!(kyongsong["designated_years"], "2024; 2025");

@@ -212,7 +212,12 @@ impl Block {
         let side = i64::from(tile_px) << self.level.min(31);
         let clamp = |index: i64| index.clamp(i64::from(i32::MIN / 2), i64::from(i32::MAX / 2)) as i32;
         if self.level >= Self::WHOLE.level {
-            return PixelRect { row0: clamp(i64::MIN), col0: clamp(i64::MIN), row1: clamp(i64::MAX), col1: clamp(i64::MAX) };
+            return PixelRect {
+                row0: clamp(i64::MIN),
+                col0: clamp(i64::MIN),
+                row1: clamp(i64::MAX),
+                col1: clamp(i64::MAX),
+            };
         }
         let (y, x) = (i64::from(self.y), i64::from(self.x));
         PixelRect {

@@ -15,9 +15,8 @@ use crate::v1;
 /// # Errors
 /// Runs that are not sorted, disjoint and inside their component's bounds: they cannot be written.
 pub fn findings_to_wire(findings: &Findings) -> Result<v1::Findings, ConvertError> {
-    let components = |field: &str, components: &[Component]| {
-        each(field, components.iter().collect(), component_to_wire)
-    };
+    let components =
+        |field: &str, components: &[Component]| each(field, components.iter().collect(), component_to_wire);
     Ok(v1::Findings {
         rect: Some(rect_to_wire(findings.rect)),
         closed: components("closed", &findings.closed)?,
