@@ -43,7 +43,7 @@ lint: ## Checks format, lints and documentation.
 	@echo "==> clippy"
 	@cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	@echo "==> docs"
-	@RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --quiet
+	@RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --release --locked --workspace --no-deps --quiet
 
 fmt: ## Formats the code.
 	@cargo fmt --all

@@ -146,7 +146,7 @@ impl Stores {
     ///
     /// # Errors
     /// [`ImageryError::Unsupported`] for a URL that no store exists for, [`ImageryError::Denied`] for credentials that
-    /// [[storage]] names and the environment lacks.
+    /// `[[storage]]` names and the environment lacks.
     pub fn file(&self, url: &str) -> Result<RemoteFile, ImageryError> {
         let parsed = address::parse(url)?;
         let (store, path) = self.store(&parsed)?;
