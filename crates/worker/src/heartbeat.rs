@@ -10,10 +10,9 @@ use proto::v1;
 use proto::v1::worker_service_client::WorkerServiceClient;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
-use tonic::transport::Channel;
 use tracing::{debug, info, warn};
 
-use crate::client::Connector;
+use crate::client::{Authenticated, Connector};
 use crate::desk::Desk;
 use crate::pipeline::Shutdown;
 
@@ -49,7 +48,7 @@ enum Outcome {
 impl Heartbeat {
     /// Runs until the worker has left in order, or is dropped.
     pub(crate) async fn run(mut self) {
-        let mut client: Option<WorkerServiceClient<Channel>> = None;
+        let mut client: Option<WorkerServiceClient<Authenticated>> = None;
         let mut backoff = FIRST_BACKOFF;
         let mut sequence = 0_u64;
         let mut stopped_at: Option<Instant> = None;
@@ -110,7 +109,7 @@ impl Heartbeat {
 
     async fn call(
         &mut self,
-        client: &mut Option<WorkerServiceClient<Channel>>,
+        client: &mut Option<WorkerServiceClient<Authenticated>>,
         request: v1::PollRequest,
         waits: bool,
     ) -> Outcome {

@@ -3,7 +3,7 @@
 //! * [`admission`]: how much fits beside what runs.
 //! * [`jobs`]: the four kinds of job.
 //! * [`chips`]: images of sites.
-//! * [`runner`]: the seam between getting work and doing it.
+//! * [`runner`]: the seam between getting work and doing it; [`surveys`]: jobs of any survey.
 //! * [`client`], [`heartbeat`], [`pipeline`]: how work is got, done and reported.
 
 pub mod admission;
@@ -15,10 +15,12 @@ pub mod heartbeat;
 pub mod jobs;
 pub mod pipeline;
 pub mod runner;
+pub mod surveys;
 
 pub use admission::{Admission, MemoryBudget};
-pub use client::Connector;
+pub use client::{Connector, Credentials};
 pub use error::JobError;
 pub use jobs::{Committed, JobContext, JobStats};
 pub use pipeline::{Shutdown, Worker, WorkerConfig, WorkerError};
 pub use runner::{JobFailure, JobRunner, Progress, Work};
+pub use surveys::Surveys;
