@@ -4,9 +4,11 @@
 //! * [`schedule`]: the pure step function over jobs, leases and workers.
 //! * [`journal`]: what outlives a coordinator.
 //! * [`service`]: the gRPC services, over one task that owns state and journal.
+//! * [`auth`]: who may call what.
 //! * [`aggregate`]: the outcome of a survey.
 
 pub mod aggregate;
+pub mod auth;
 pub mod clock;
 pub mod error;
 pub mod journal;

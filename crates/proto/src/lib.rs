@@ -16,5 +16,8 @@ pub mod v1 {
     tonic::include_proto!("groundbreak.v1");
 }
 
+/// The protocol's own description, an encoded `FileDescriptorSet`.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
 /// The largest gRPC message that services and clients send or take, bytes.
 pub const MAX_MESSAGE_BYTES: usize = 32 << 20;
