@@ -3,15 +3,16 @@
 //! * [`plan`]: from `survey.toml` to a plan.
 //! * [`schedule`]: the pure step function over jobs, leases and workers.
 //! * [`journal`]: what outlives a coordinator.
-//! * [`service`]: the gRPC services, over one task that owns state and journal.
-//! * [`aggregate`]: the outcome of a survey.
+//! * [`service`]: the gRPC services, over one task that owns schedule and journal.
+//! * [`aggregate`], [`publish`]: the outcome of a survey, and what makes results of it.
 
 pub mod aggregate;
 pub mod clock;
+mod config;
 pub mod error;
 pub mod journal;
 pub mod plan;
-mod progress;
+pub mod publish;
 mod resume;
 mod run;
 pub mod schedule;
@@ -21,7 +22,10 @@ mod testing;
 
 pub use aggregate::{CountyOutcome, SurveyOutcome};
 pub use clock::{Clock, RuntimeClock};
+pub use config::{CoordinatorConfig, Resume};
 pub use error::CoordinatorError;
+pub use journal::slate::SlateStore;
+pub use publish::{NoResults, PublishError, Publisher};
 pub use resume::refuse_other_survey;
 pub use schedule::policy::Policy;
-pub use service::{Coordinator, CoordinatorConfig};
+pub use service::Coordinator;
