@@ -1,14 +1,16 @@
 //! Generates messages and services from /proto with pure Rust: no system protoc is needed.
 
+use prost::Message;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = "../../proto";
     let files = ["types", "plan", "stages", "worker", "survey", "journal"]
         .map(|name| format!("{root}/groundbreak/v1/{name}.proto"));
     println!("cargo::rerun-if-changed={root}");
     let descriptors = protox::compile(&files, [root])?;
-    // For reflection.
+    // For the reflection service.
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
-    std::fs::write(out.join("descriptors.bin"), prost::Message::encode_to_vec(&descriptors))?;
+    std::fs::write(out.join("groundbreak.v1.fds"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         // Maps in key order, so that the same message has the same bytes.
         .btree_map(".")

@@ -211,7 +211,7 @@ async fn a_coordinator_that_was_succeeded_says_so_and_stops() {
     let mut states = stage
         .client()
         .await
-        .watch_survey(v1::WatchSurveyRequest { survey: survey.0.clone() })
+        .watch_survey(v1::WatchSurveyRequest { survey: survey.0.clone(), with_results: false })
         .await
         .unwrap()
         .into_inner();

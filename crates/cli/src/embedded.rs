@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use coordinator::journal::object_log::ObjectLogStore;
-use coordinator::{Coordinator, CoordinatorConfig, Policy, RuntimeClock, SurveyOutcome, aggregate};
+use coordinator::{Coordinator, CoordinatorConfig, Resume, RuntimeClock, SlateStore, SurveyOutcome, aggregate};
 use futures::{FutureExt, StreamExt, stream};
 use hyper_util::rt::TokioIo;
 use imagery::commit::Output;
@@ -25,6 +24,7 @@ use tonic::{Code, Status};
 use worker::{Connector, JobContext, Shutdown, Worker, WorkerConfig};
 
 use crate::failure::{self, Failure};
+use crate::results::ResultsPublisher;
 
 /// Bytes that may wait in one direction of a connection.
 const PIPE_BYTES: usize = 256 << 10;
@@ -59,14 +59,16 @@ impl Resources {
     }
 }
 
-/// Surveys `plan`, or goes on with it where an earlier run has stopped, and returns what it found. `progress` is told
-/// how far it is, a few times a second and at the end. Dropped, everything stops; what is committed stays.
+/// Surveys `plan`, or goes on with it where an earlier run has stopped, writes the results, and returns what it found.
+/// `notes` are the planner's remarks, which stand in the results. `progress` is told how far it is, a few times a second
+/// and at the end. Dropped, everything stops; what is committed stays.
 ///
 /// # Errors
 /// The output cannot be used or holds another survey; a job does not fit into memory; another process has taken over.
 /// The message names the thing and the mend, and the code is one of `docs/exit-codes.md`.
 pub async fn run_embedded(
     plan: &SurveyPlan,
+    notes: &[String],
     output: &Output,
     stores: &Stores,
     resources: Resources,
@@ -75,17 +77,21 @@ pub async fn run_embedded(
     coordinator::refuse_other_survey(output, plan).await.map_err(refusal)?;
     let plan_object = output.commit("plan", "pb", Bytes::from(proto::objects::encode_plan(plan))).await?;
 
-    let config = CoordinatorConfig { policy: Policy::default(), writer: execution_name() };
-    let journal = ObjectLogStore::new(output.clone());
-    let clock = Arc::new(RuntimeClock::start());
-    let coordinator = Coordinator::start(config, &journal, output.clone(), clock).await.map_err(refusal)?;
+    let config = CoordinatorConfig {
+        resume: Resume::WhenSubmitted,
+        ..CoordinatorConfig::new(execution_name(), halo_px)
+    };
+    let journal = SlateStore::new(output, stores)?;
+    let (publisher, clock) = (Arc::new(ResultsPublisher), Arc::new(RuntimeClock::start()));
+    let coordinator = Coordinator::start(config, &journal, output.clone(), stores.clone(), publisher, clock)
+        .await
+        .map_err(refusal)?;
 
     let (dial, dialled) = mpsc::unbounded_channel::<DuplexStream>();
     let incoming = stream::unfold(dialled, |mut dialled| async {
         dialled.recv().await.map(|pipe| (Ok::<_, std::io::Error>(pipe), dialled))
     });
     let router = coordinator.router();
-    drop(coordinator);
     // Ends the server and the workers wherever this function is left.
     let mut tasks: JoinSet<()> = JoinSet::new();
     tasks.spawn(async move {
@@ -105,25 +111,36 @@ pub async fn run_embedded(
     let mut client = SurveyServiceClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let halo_px = analysis::halo_px(plan.grid.resolution_m, &plan.detector);
-    let request = v1::SubmitSurveyRequest {
+    let submission = v1::PlanSubmission {
         plan: Some(object_to_wire(&plan_object)),
-        halo_px: u32::try_from(halo_px).unwrap_or(0),
+        halo_px: halo_px(plan),
         max_job_memory: resources.job_memory(),
+        notes: notes.to_vec(),
+        // The coordinator's own location.
+        output: String::new(),
+    };
+    let request = v1::SubmitSurveyRequest {
+        submission: Some(v1::submit_survey_request::Submission::Plan(submission)),
+        again: true,
+        priority: 0,
     };
     let submitted = client.submit_survey(request).await.map_err(status)?.into_inner();
     if submitted.resumed_jobs > 0 {
         tracing::info!(jobs = submitted.resumed_jobs, "an earlier run has done part of the survey");
     }
-    let watch = v1::WatchSurveyRequest { survey: plan.survey.0.clone() };
+    let watch = v1::WatchSurveyRequest { survey: plan.survey.0.clone(), with_results: false };
     let mut states = client.watch_survey(watch).await.map_err(status)?.into_inner();
     let mut last = None;
     while let Some(state) = states.next().await {
-        let state = state.map_err(status)?;
-        progress(&state);
-        last = Some(state);
+        if let Some(v1::watch_survey_response::Update::Survey(state)) = state.map_err(status)?.update {
+            progress(&state);
+            last = Some(state);
+        }
     }
     let last = last.context("the coordinator has said nothing of the survey")?;
+    if last.state() == v1::SurveyState::Failed {
+        return Err(Failure { code: failure::OUTPUT, message: last.message }.into());
+    }
     let outcome = aggregate::collect(output, &last, submitted.resumed_jobs).await.map_err(refusal)?;
 
     // Nothing runs any more, so the workers leave at once.
@@ -131,7 +148,13 @@ pub async fn run_embedded(
     while let Some(left) = workers.join_next().await {
         left.context("a worker broke down")??;
     }
+    coordinator.stop().await;
     Ok(outcome)
+}
+
+/// Pixels that the plan's detector reads beyond a tile.
+fn halo_px(plan: &SurveyPlan) -> u32 {
+    u32::try_from(analysis::halo_px(plan.grid.resolution_m, &plan.detector)).unwrap_or(0)
 }
 
 fn embedded_worker(

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use coordinator::aggregate;
+use coordinator::{PublishError, Publisher, aggregate};
 use futures::{StreamExt, TryStreamExt};
+use imagery::ImageryError;
 use imagery::commit::Output;
 use report::{Content, CountyOutcome, ReportInput};
 use serde::{Deserialize, Serialize};
+use survey::failure::FailureClass;
 use survey::ids::{CountyId, Digest};
 use survey::job::ObjectRef;
 use survey::plan::SurveyPlan;
@@ -62,6 +64,31 @@ impl TryFrom<&StoredObject> for ObjectRef {
         let digest = Digest::from_hex(&stored.sha256)
             .with_context(|| format!("{OUTCOME}: `{}` is not a digest", stored.sha256))?;
         Ok(Self { key: stored.key.clone(), digest, length: stored.length })
+    }
+}
+
+/// Writes `results/`, and what is needed to make the report again: what a coordinator calls when a survey's last job has
+/// ended. The same outcome gives the same files, so it may be repeated.
+pub struct ResultsPublisher;
+
+#[tonic::async_trait]
+impl Publisher for ResultsPublisher {
+    async fn publish(
+        &self,
+        plan: &SurveyPlan,
+        notes: &[String],
+        outcome: &aggregate::SurveyOutcome,
+        output: &Output,
+    ) -> Result<(), PublishError> {
+        let write = async {
+            let result = Outcome::new(plan.clone(), notes.to_vec(), outcome)?;
+            result.store(output, outcome).await?;
+            result.write(output).await
+        };
+        write.await.map_err(|error: anyhow::Error| {
+            let class = error.downcast_ref::<ImageryError>().map_or(FailureClass::Fatal, ImageryError::class);
+            PublishError { class, message: format!("{error:#}") }
+        })
     }
 }
 
@@ -130,9 +157,12 @@ impl Outcome {
     /// What cannot be read back or written.
     pub async fn write(&self, output: &Output) -> Result<()> {
         let input = self.input();
-        let embedded = report::chips::embedded(&input)?;
+        let embedded: Vec<(String, ObjectRef)> = report::chips::embedded(&input)?
+            .into_iter()
+            .map(|chip| (chip.name.clone(), chip.object.clone()))
+            .collect();
         let chips: BTreeMap<String, Bytes> = futures::stream::iter(embedded)
-            .map(|chip| async move { Ok::<_, anyhow::Error>((chip.name.clone(), output.fetch(&chip.object).await?)) })
+            .map(|(name, object)| async move { Ok::<_, anyhow::Error>((name, output.fetch(&object).await?)) })
             .buffered(CONCURRENT_COPIES)
             .try_collect()
             .await?;

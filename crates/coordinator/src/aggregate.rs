@@ -58,6 +58,18 @@ pub enum CountyOutcome {
     },
 }
 
+impl SurveyOutcome {
+    /// Whether something was lost to jobs that failed for good: a county has no result, or pixels of one were. Pixels that
+    /// could not be observed (cloud, no scene, unreadable blocks) are counted in the results and are no such gap.
+    #[must_use]
+    pub fn has_gaps(&self) -> bool {
+        self.counties.iter().any(|county| match county {
+            CountyOutcome::Assembled { result, .. } => result.coverage.failed_job > 0,
+            CountyOutcome::Failed { .. } | CountyOutcome::Cancelled { .. } => true,
+        }) || !self.failed_jobs.is_empty()
+    }
+}
+
 /// What an execution took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Execution {

@@ -237,7 +237,7 @@ mod tests {
 
     /// Every method that the protocol has, from its own description.
     fn methods() -> Vec<String> {
-        let set = prost_types::FileDescriptorSet::decode(proto::DESCRIPTORS).unwrap();
+        let set = prost_types::FileDescriptorSet::decode(proto::FILE_DESCRIPTOR_SET).unwrap();
         let services = set.file.iter().flat_map(|file| file.service.iter().map(|service| (file.package(), service)));
         services
             .flat_map(|(package, service)| {

@@ -1,6 +1,7 @@
 //! Why a coordinator refuses or stops.
 
 use imagery::ImageryError;
+use survey::failure::FailureClass;
 use survey::ids::SurveyId;
 use survey::job::JobKey;
 
@@ -29,12 +30,26 @@ pub enum CoordinatorError {
         wanted: SurveyId,
     },
     /// The output holds something, and it cannot be said of which survey.
-    #[error("{output}: `results/manifest.json` is not one of a survey ({cause}); choose another output")]
+    #[error("{output}: `{file}` is not one of a survey ({cause}); choose another output")]
     UnknownResults {
         /// The output.
         output: String,
+        /// The file.
+        file: &'static str,
         /// What is wrong with it.
         cause: String,
+    },
+    /// The survey is known, and lies elsewhere.
+    #[error(
+        "{output}: the survey {survey} is already under {known}; take its results from there, or submit it with that output"
+    )]
+    Elsewhere {
+        /// The output that was asked for.
+        output: String,
+        /// The survey.
+        survey: SurveyId,
+        /// Its output.
+        known: String,
     },
     /// An object cannot be fetched.
     #[error(transparent)]
@@ -64,9 +79,23 @@ pub enum CoordinatorError {
         /// What it would get.
         given_mib: u64,
     },
+    /// A spec cannot be planned.
+    #[error("{message}")]
+    Refused {
+        /// What that means for another attempt.
+        class: FailureClass,
+        /// Why, in the user's words.
+        message: String,
+    },
+    /// Too much is asked at once.
+    #[error("{0} surveys are being planned already; submit this one again in a while")]
+    Busy(usize),
     /// Nobody knows the survey.
     #[error("there is no survey `{0}` here")]
-    UnknownSurvey(SurveyId),
+    UnknownSurvey(String),
+    /// Nobody has heard of the worker.
+    #[error("no worker `{0}` was heard of lately")]
+    UnknownWorker(String),
     /// A request makes no sense.
     #[error("{0}")]
     BadRequest(proto::ConvertError),
@@ -75,18 +104,35 @@ pub enum CoordinatorError {
     Stopped(String),
 }
 
+impl CoordinatorError {
+    /// What the error means for another attempt.
+    #[must_use]
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::Store(error) => error.class(),
+            Self::Refused { class, .. } => *class,
+            Self::Journal(_) | Self::Busy(_) | Self::Stopped(_) => FailureClass::Retryable,
+            _ => FailureClass::BadInput,
+        }
+    }
+}
+
 impl From<CoordinatorError> for tonic::Status {
     fn from(error: CoordinatorError) -> Self {
+        use CoordinatorError as Error;
         let message = error.to_string();
         match error {
-            CoordinatorError::Journal(JournalError::Fenced { .. }) => Self::aborted(message),
-            CoordinatorError::Journal(_)
-            | CoordinatorError::OtherSurvey { .. }
-            | CoordinatorError::UnknownResults { .. } => Self::failed_precondition(message),
-            CoordinatorError::Store(_) | CoordinatorError::Stopped(_) => Self::unavailable(message),
-            CoordinatorError::Object { .. } => Self::data_loss(message),
-            CoordinatorError::TooLarge { .. } | CoordinatorError::BadRequest(_) => Self::invalid_argument(message),
-            CoordinatorError::UnknownSurvey(_) => Self::not_found(message),
+            Error::Journal(JournalError::Fenced { .. }) => Self::aborted(message),
+            Error::Refused { class: FailureClass::Retryable, .. } => Self::unavailable(message),
+            Error::Refused { class: FailureClass::Cancelled, .. } => Self::cancelled(message),
+            Error::Journal(_) | Error::OtherSurvey { .. } | Error::UnknownResults { .. } | Error::Elsewhere { .. } => {
+                Self::failed_precondition(message)
+            }
+            Error::Store(_) | Error::Stopped(_) => Self::unavailable(message),
+            Error::Object { .. } => Self::data_loss(message),
+            Error::TooLarge { .. } | Error::BadRequest(_) | Error::Refused { .. } => Self::invalid_argument(message),
+            Error::Busy(_) => Self::resource_exhausted(message),
+            Error::UnknownSurvey(_) | Error::UnknownWorker(_) => Self::not_found(message),
         }
     }
 }

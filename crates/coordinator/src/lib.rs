@@ -3,17 +3,18 @@
 //! * [`plan`]: from `survey.toml` to a plan.
 //! * [`schedule`]: the pure step function over jobs, leases and workers.
 //! * [`journal`]: what outlives a coordinator.
-//! * [`service`]: the gRPC services, over one task that owns state and journal.
+//! * [`service`]: the gRPC services, over one task that owns schedule and journal.
 //! * [`auth`]: who may call what.
-//! * [`aggregate`]: the outcome of a survey.
+//! * [`aggregate`], [`publish`]: the outcome of a survey, and what makes results of it.
 
 pub mod aggregate;
 pub mod auth;
 pub mod clock;
+mod config;
 pub mod error;
 pub mod journal;
 pub mod plan;
-mod progress;
+pub mod publish;
 mod resume;
 mod run;
 pub mod schedule;
@@ -23,7 +24,10 @@ mod testing;
 
 pub use aggregate::{CountyOutcome, SurveyOutcome};
 pub use clock::{Clock, RuntimeClock};
+pub use config::{CoordinatorConfig, Resume};
 pub use error::CoordinatorError;
+pub use journal::slate::SlateStore;
+pub use publish::{NoResults, PublishError, Publisher};
 pub use resume::refuse_other_survey;
 pub use schedule::policy::Policy;
-pub use service::{Coordinator, CoordinatorConfig};
+pub use service::Coordinator;

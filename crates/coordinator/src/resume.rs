@@ -1,9 +1,12 @@
-//! What of an earlier run still stands when its survey is submitted again.
+//! What of an earlier run still stands when its survey goes on, and whose an output is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use futures::StreamExt;
 use imagery::commit::Output;
+use prost::Message;
+use proto::v1;
 use survey::failure::FailureClass;
 use survey::ids::SurveyId;
 use survey::job::{JobKey, ObjectRef};
@@ -11,49 +14,81 @@ use survey::plan::SurveyPlan;
 use tracing::warn;
 
 use crate::error::CoordinatorError;
-use crate::journal::Record;
-use crate::journal::history::{Histories, History};
-use crate::journal::object_log::ObjectLogStore;
+use crate::journal::{JobBook, Record};
 use crate::schedule::graph::Graph;
 
 /// Objects that are verified at the same time.
 const CONCURRENT_FETCHES: usize = 16;
+/// Up to so many objects are read back before a survey goes on; of more it is only asked whether they are there. What is
+/// damaged is found by those who read it.
+const READ_BACK: usize = 20_000;
+/// Says under an output whose it is.
+const MARKER: &str = "survey.json";
+const MANIFEST: &str = "results/manifest.json";
 
-/// Refuses an output that holds another survey's journal or results. Only reads: a coordinator that is at work there
-/// is not disturbed.
+/// Refuses an output that holds another survey's results, or what another survey has begun. Only reads: a coordinator that
+/// is at work there is not disturbed.
 ///
 /// # Errors
 /// Names both surveys and the mend.
 pub async fn refuse_other_survey(output: &Output, plan: &SurveyPlan) -> Result<(), CoordinatorError> {
-    let records = ObjectLogStore::new(output.clone()).peek().await?;
-    refuse_others(output, Histories::of(records).iter(), plan).await
-}
-
-pub(crate) async fn refuse_others<'a>(
-    output: &Output,
-    mut histories: impl Iterator<Item = &'a History>,
-    plan: &SurveyPlan,
-) -> Result<(), CoordinatorError> {
-    let other = |found_name: String, found: SurveyId| CoordinatorError::OtherSurvey {
-        output: output.label(),
-        found_name,
-        found,
-        wanted_name: plan.name.clone(),
-        wanted: plan.survey.clone(),
-    };
-    if let Some(history) = histories.find(|history| history.submitted.survey != plan.survey) {
-        return Err(other(history.submitted.name.clone(), history.submitted.survey.clone()));
-    }
-    if let Some(bytes) = output.get("results/manifest.json").await? {
-        let unknown = |cause: String| CoordinatorError::UnknownResults { output: output.label(), cause };
-        let manifest: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| unknown(error.to_string()))?;
-        let text = |key: &str| manifest.get(key).and_then(serde_json::Value::as_str).map(str::to_owned);
+    for file in [MARKER, MANIFEST] {
+        let Some(bytes) = output.get(file).await? else { continue };
+        let unknown = |cause: String| CoordinatorError::UnknownResults { output: output.label(), file, cause };
+        let document: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| unknown(error.to_string()))?;
+        let text = |key: &str| document.get(key).and_then(serde_json::Value::as_str).map(str::to_owned);
         let found = SurveyId(text("survey").ok_or_else(|| unknown("it names no survey".into()))?);
         if found != plan.survey {
-            return Err(other(text("name").unwrap_or_default(), found));
+            return Err(CoordinatorError::OtherSurvey {
+                output: output.label(),
+                found_name: text("name").unwrap_or_default(),
+                found,
+                wanted_name: plan.name.clone(),
+                wanted: plan.survey.clone(),
+            });
         }
     }
     Ok(())
+}
+
+/// Takes an output for a survey.
+///
+/// # Errors
+/// It is another's: as [`refuse_other_survey`].
+pub(crate) async fn claim(output: &Output, plan: &SurveyPlan) -> Result<(), CoordinatorError> {
+    refuse_other_survey(output, plan).await?;
+    let marker = serde_json::json!({ "survey": plan.survey.0, "name": plan.name });
+    if !output.put_if_absent(MARKER, Bytes::from(format!("{marker:#}\n"))).await? {
+        // Somebody may have come in between.
+        refuse_other_survey(output, plan).await?;
+    }
+    Ok(())
+}
+
+/// The jobs of a survey that has ended, from its ledgers.
+///
+/// # Errors
+/// A ledger cannot be fetched now. One that is lost or damaged is passed over: its jobs are done again.
+pub(crate) async fn read_ledgers(output: &Output, ledgers: &[ObjectRef]) -> Result<JobBook, CoordinatorError> {
+    let mut jobs = JobBook::default();
+    for ledger in ledgers {
+        let bytes = match output.fetch(ledger).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.class() == FailureClass::BadInput => {
+                warn!(key = ledger.key, %error, "a ledger is lost or damaged, and its jobs are done again");
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let invalid = |error| CoordinatorError::Object { key: ledger.key.clone(), error };
+        let decoded = v1::Ledger::decode(bytes).map_err(|error| {
+            invalid(proto::ConvertError::Invalid { field: "jobs".into(), problem: error.to_string() })
+        })?;
+        for row in decoded.jobs {
+            jobs.take(row).map_err(invalid)?;
+        }
+    }
+    Ok(jobs)
 }
 
 /// The jobs that need not be done again, and the records that open the others.
@@ -65,26 +100,36 @@ pub(crate) async fn refuse_others<'a>(
 /// The store fails in a way that says nothing about the objects.
 pub(crate) async fn what_stands(
     output: &Output,
-    history: &History,
+    survey: &SurveyId,
+    jobs: &JobBook,
     graph: &Graph,
 ) -> Result<(BTreeMap<JobKey, ObjectRef>, Vec<Record>), CoordinatorError> {
-    let failed = history.failed.keys().filter_map(|&key| graph.number(key));
+    let failed = jobs.failed.keys().filter_map(|&key| graph.number(key));
     let stale: BTreeSet<JobKey> =
         graph.downstream(failed).into_iter().filter_map(|number| graph.job(number)).map(|job| job.key).collect();
     let mut reopened: BTreeSet<JobKey> =
-        stale.intersection(&history.failed.keys().copied().collect()).copied().collect();
+        stale.intersection(&jobs.failed.keys().copied().collect()).copied().collect();
     let mut completed = BTreeMap::new();
-    let candidates: Vec<(JobKey, ObjectRef)> = history
+    let candidates: Vec<(JobKey, ObjectRef)> = jobs
         .completed
         .iter()
         .filter(|(key, _)| graph.number(**key).is_some())
         .map(|(&key, object)| (key, object.clone()))
         .collect();
+    let listed: Option<BTreeSet<String>> = match candidates.len() {
+        0..=READ_BACK => None,
+        _ => Some(output.list("stages").await?.into_iter().collect()),
+    };
+    let listed = listed.as_ref();
     let mut verified = futures::stream::iter(candidates)
         .map(|(key, object)| {
             let is_stale = stale.contains(&key);
             async move {
-                let verdict = if is_stale { Ok(false) } else { stands(output, &object).await };
+                let verdict = match listed {
+                    _ if is_stale => Ok(false),
+                    Some(listed) => Ok(listed.contains(&object.key)),
+                    None => stands(output, &object).await,
+                };
                 (key, object, verdict)
             }
         })
@@ -96,7 +141,6 @@ pub(crate) async fn what_stands(
             reopened.insert(key);
         }
     }
-    let survey = &history.submitted.survey;
     let records = reopened.into_iter().map(|key| Record::Reopened { survey: survey.clone(), key }).collect();
     Ok((completed, records))
 }

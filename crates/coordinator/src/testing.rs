@@ -10,13 +10,17 @@ use survey::scene::{BandName, ScenePair};
 use survey::spec::DetectorSpec;
 
 use crate::journal::Record;
-use crate::journal::record::Submitted;
+use crate::journal::record::{Received, Submitted};
 
 /// An output in a folder.
 pub fn folder(path: &std::path::Path) -> Output {
     std::fs::create_dir_all(path).unwrap();
-    let stores = Stores::new(&[], &path.to_string_lossy()).unwrap();
-    Output::open(&path.to_string_lossy(), &stores).unwrap()
+    Output::open(&path.to_string_lossy(), &stores(path)).unwrap()
+}
+
+/// Stores whose paths begin in a folder.
+pub fn stores(path: &std::path::Path) -> Stores {
+    Stores::new(&[], &path.to_string_lossy()).unwrap()
 }
 
 /// A reference to an object that holds `content`.
@@ -29,9 +33,22 @@ pub fn submitted(survey: &str) -> Record {
         survey: SurveyId::from(survey),
         name: "a survey".into(),
         plan: object("plan"),
+        notes: None,
+        output: "file:///out/".into(),
         halo_px: 16,
         max_job_memory: 1 << 30,
+        priority: 0,
         version: survey::VERSION.into(),
+        submission: String::new(),
+    })
+}
+
+pub fn received(submission: &str) -> Record {
+    Record::Received(Received {
+        submission: submission.into(),
+        name: "a survey".into(),
+        output: String::new(),
+        priority: 3,
     })
 }
 

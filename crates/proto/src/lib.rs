@@ -16,8 +16,15 @@ pub mod v1 {
     tonic::include_proto!("groundbreak.v1");
 }
 
-/// The protocol's own description, an encoded `FileDescriptorSet`.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
-
 /// The largest gRPC message that services and clients send or take, bytes.
 pub const MAX_MESSAGE_BYTES: usize = 32 << 20;
+
+/// The most that the files attached to a submission have together, bytes.
+pub const MAX_ATTACHED_BYTES: usize = 64 << 20;
+
+/// The largest message that a coordinator takes of a submission, bytes. More than may be attached, so that what is a
+/// little too large is refused in words.
+pub const MAX_SUBMISSION_BYTES: usize = 96 << 20;
+
+/// Descriptors of all messages and services, for gRPC's reflection service.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/groundbreak.v1.fds"));

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use coordinator::journal::object_log::ObjectLogStore;
-use coordinator::{Clock, Coordinator, CoordinatorConfig, Policy, SurveyOutcome, aggregate};
+use coordinator::{Clock, Coordinator, CoordinatorConfig, NoResults, Resume, SlateStore, SurveyOutcome, aggregate};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use hyper_util::rt::TokioIo;
@@ -256,11 +255,15 @@ impl Stage {
 
     async fn on(folder: Arc<tempfile::TempDir>, writer: &str) -> Self {
         let path = folder.path().to_string_lossy().into_owned();
-        let output = Output::open(&path, &Stores::new(&[], &path).unwrap()).unwrap();
+        let stores = Stores::new(&[], &path).unwrap();
+        let output = Output::open(&path, &stores).unwrap();
         let clock = ManualClock::default();
-        let config = CoordinatorConfig { policy: Policy::default(), writer: writer.to_owned() };
-        let journal = ObjectLogStore::new(output.clone());
-        let coordinator = Coordinator::start(config, &journal, output.clone(), Arc::new(clock.clone())).await.unwrap();
+        let config =
+            CoordinatorConfig { resume: Resume::WhenSubmitted, ..CoordinatorConfig::new(writer.to_owned(), |_| 16) };
+        let journal = SlateStore::new(&output, &stores).unwrap();
+        let (publisher, time) = (Arc::new(NoResults), Arc::new(clock.clone()));
+        let coordinator =
+            Coordinator::start(config, &journal, output.clone(), stores, publisher, time).await.unwrap();
         let (dial, dialled) = mpsc::unbounded_channel::<DuplexStream>();
         let incoming = stream::unfold(dialled, |mut dialled| async {
             dialled.recv().await.map(|pipe| (Ok::<_, std::io::Error>(pipe), dialled))
@@ -299,7 +302,15 @@ impl Stage {
     ) -> Result<v1::SubmitSurveyResponse, tonic::Status> {
         let bytes = Bytes::from(proto::objects::encode_plan(plan));
         let plan = self.output.commit("plan", "pb", bytes).await.unwrap();
-        let request = v1::SubmitSurveyRequest { plan: Some(object_to_wire(&plan)), halo_px: 16, max_job_memory };
+        let submission = v1::PlanSubmission {
+            plan: Some(object_to_wire(&plan)),
+            halo_px: 16,
+            max_job_memory,
+            notes: vec![],
+            output: String::new(),
+        };
+        let submission = Some(v1::submit_survey_request::Submission::Plan(submission));
+        let request = v1::SubmitSurveyRequest { submission, again: true, priority: 0 };
         self.client().await.submit_survey(request).await.map(tonic::Response::into_inner)
     }
 
@@ -315,9 +326,17 @@ impl Stage {
     }
 
     async fn outcome(&self, survey: &SurveyId, resumed: u64) -> SurveyOutcome {
-        let request = v1::WatchSurveyRequest { survey: survey.0.clone() };
+        let request = v1::WatchSurveyRequest { survey: survey.0.clone(), with_results: false };
         let states = self.client().await.watch_survey(request).await.unwrap().into_inner();
-        let states: Vec<v1::Survey> = states.map(Result::unwrap).collect().await;
+        let states: Vec<v1::Survey> = states
+            .filter_map(|update| async {
+                match update.unwrap().update.unwrap() {
+                    v1::watch_survey_response::Update::Survey(survey) => Some(survey),
+                    v1::watch_survey_response::Update::County(_) => None,
+                }
+            })
+            .collect()
+            .await;
         let costs: Vec<u64> = states.iter().map(|state| state.cost_done).collect();
         assert!(costs.is_sorted(), "progress never goes back: {costs:?}");
         let last = states.last().unwrap();

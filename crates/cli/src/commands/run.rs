@@ -75,7 +75,8 @@ async fn survey(file: &SurveyFile, output: &Output, resources: Resources) -> Res
         plan.tiles().len(),
         plan.grid.resolution_m
     ));
-    let outcome = run_embedded(&plan, output, &file.stores, resources, |update| progress.update(update)).await?;
+    let outcome =
+        run_embedded(&plan, &warnings, output, &file.stores, resources, |update| progress.update(update)).await?;
     progress.finish();
 
     output.put("spec.toml", Bytes::from(file.text.clone())).await?;
@@ -84,8 +85,6 @@ async fn survey(file: &SurveyFile, output: &Output, resources: Resources) -> Res
         progress.say(&format!("note: {} failed for good: {}", job.key, job.message));
     }
     let result = Outcome::new(plan, warnings, &outcome)?;
-    result.store(output, &outcome).await?;
-    result.write(output).await?;
     println!("{}", result.table()?);
     println!("results: {}/results", output.label().trim_end_matches('/'));
     verdict(&outcome)

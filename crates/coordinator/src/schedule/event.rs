@@ -35,8 +35,17 @@ pub enum Event {
         /// Where each county's closed components are.
         read: Result<BTreeMap<u32, Vec<ObjectRef>>, (FailureClass, String)>,
     },
+    /// Committed objects were found to be lost or damaged.
+    Damaged {
+        /// The survey.
+        survey: SurveyId,
+        /// The jobs that left them, and what they left.
+        damaged: Vec<(JobKey, ObjectRef)>,
+    },
     /// A survey is to stop.
     Cancel(SurveyId),
+    /// A worker is to take no more work and to leave when what it holds is done.
+    Drain(String),
     /// Time passes.
     Tick,
 }
@@ -58,6 +67,24 @@ pub struct Submission {
     pub max_job_memory: u64,
     /// Jobs that are done already.
     pub completed: BTreeMap<JobKey, ObjectRef>,
+    /// Its share of the workers beside other surveys, from 1; see [`DEFAULT_PRIORITY`].
+    pub priority: u32,
+    /// What else the journal says of it.
+    pub earlier: Earlier,
+}
+
+/// The priority of a survey where nobody says another: one of twice as much gets twice the work done.
+pub const DEFAULT_PRIORITY: u32 = 100;
+
+/// What a coordinator that takes over a running survey finds in the journal beside what is done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Earlier {
+    /// Jobs that have failed for good.
+    pub failed: BTreeMap<JobKey, (FailureClass, String)>,
+    /// Attempts that failed and were counted, of jobs that are open: so that their bounds hold across restarts.
+    pub attempts_failed: Vec<(JobKey, FailureClass)>,
+    /// It was cancelled.
+    pub is_cancelled: bool,
 }
 
 /// A worker's call.
@@ -96,6 +123,8 @@ pub struct Completion {
     pub attempt: Attempt,
     /// What it committed.
     pub object: ObjectRef,
+    /// How long it took, as the worker says; zero where it does not.
+    pub wall: Duration,
 }
 
 /// An attempt that failed.
@@ -111,6 +140,8 @@ pub struct Failure {
     pub class: FailureClass,
     /// Why, in words.
     pub message: String,
+    /// Inputs that were found to be lost or damaged: the jobs that left them, and what they left.
+    pub damaged: Vec<(JobKey, ObjectRef)>,
 }
 
 /// What is to be done. In order; a record is durable before what follows it is said to anybody.
@@ -160,13 +191,15 @@ pub struct Answer {
     pub acknowledged: Vec<Attempt>,
     /// Attempts that are no longer wanted.
     pub revoked: Vec<Attempt>,
+    /// The worker is to leave when what it holds is done.
+    pub drain: bool,
 }
 
 impl Answer {
     /// Whether there is nothing to say.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.assignments.is_empty() && self.acknowledged.is_empty() && self.revoked.is_empty()
+        self.assignments.is_empty() && self.acknowledged.is_empty() && self.revoked.is_empty() && !self.drain
     }
 }
 

@@ -4,11 +4,12 @@
 //! * [`policy`]: how long a lease lasts and how often a job is tried.
 //! * [`event`]: what happens, and what is to be done about it.
 //! * [`state`]: surveys, jobs, leases and workers, with the invariants between them.
-//! * [`step`]: the step function.
+//! * [`step`]: the step function; `repair`: what was lost after it was done.
 
 pub mod event;
 pub mod graph;
 pub mod policy;
+mod repair;
 #[cfg(test)]
 mod simulation;
 pub mod state;

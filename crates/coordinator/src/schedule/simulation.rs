@@ -112,6 +112,8 @@ impl World {
             graph: Graph::new(&plan, 16),
             max_job_memory: 1 << 31,
             completed,
+            priority: crate::schedule::event::DEFAULT_PRIORITY,
+            earlier: crate::schedule::event::Earlier::default(),
         };
         world.happen(Event::Submit(Box::new(submission)), None);
         world
@@ -211,6 +213,7 @@ impl World {
                     key: done.job.key,
                     attempt: done.attempt,
                     object: object(&content),
+                    wall: Duration::ZERO,
                 };
                 self.reported.push(completion.clone());
                 worker.completed.push(completion);
@@ -226,6 +229,7 @@ impl World {
                     attempt: failed.attempt,
                     class: CLASSES[usize::from(class) % CLASSES.len()],
                     message: "it failed".into(),
+                    damaged: Vec::new(),
                 });
             }
             Happening::Dies { worker } => {

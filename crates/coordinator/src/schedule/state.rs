@@ -46,6 +46,8 @@ pub struct SurveyState {
     /// Jobs that pause before their next attempt.
     pub(crate) delayed: BTreeSet<(Duration, u32)>,
     pub(crate) root: RootState,
+    /// How often a job was opened again because its object was lost or damaged.
+    pub(crate) repairs: BTreeMap<u32, u32>,
     pub(crate) tally: Tally,
 }
 
@@ -289,6 +291,19 @@ impl SurveyState {
     #[must_use]
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// How often jobs were opened again because their objects were lost or damaged.
+    #[must_use]
+    pub fn repaired(&self) -> u64 {
+        self.repairs.values().map(|&repairs| u64::from(repairs)).sum()
+    }
+
+    /// Objects that a job reads, with the jobs that committed them.
+    #[must_use]
+    pub fn objects_read(&self, key: JobKey) -> Vec<(JobKey, ObjectRef)> {
+        let inputs = self.graph.number(key).map(|number| self.inputs(number)).unwrap_or_default();
+        inputs.into_iter().filter_map(|input| Some((input.from, input.object?))).collect()
     }
 
     /// The committed object of a job that is done.

@@ -23,8 +23,9 @@ pub fn step(state: &mut State, event: Event, now: Duration) -> Vec<Effect> {
         Event::Submit(submission) => state.submit(*submission, &mut effects),
         Event::Poll(poll) => state.poll(poll, now, &mut effects),
         Event::RootRead { survey, object, read } => state.root_read(&survey, &object, read, now, &mut effects),
+        Event::Damaged { survey, damaged } => state.reopen(&survey, &damaged, &mut effects),
         Event::Cancel(survey) => state.cancel(&survey, &mut effects),
-        Event::Tick => {}
+        Event::Drain(_) | Event::Tick => {}
     }
     state.pass_time(now, &mut effects);
     state.serve_waiting(now, &mut effects);
@@ -275,7 +276,7 @@ impl State {
     }
 
     /// Takes a lease away; the job is left without a place, for the caller to give it one.
-    fn release(&mut self, counter: u64) -> Option<(&mut SurveyState, u32)> {
+    pub(crate) fn release(&mut self, counter: u64) -> Option<(&mut SurveyState, u32)> {
         let lease = self.leases.remove(&counter)?;
         self.expiries.remove(&(lease.expires, counter));
         if let Some(worker) = self.workers.get_mut(&lease.worker) {
@@ -403,6 +404,10 @@ impl State {
         }
         let Some((survey, number)) = self.release(counter) else { return };
         survey.tally.attempts_failed += 1;
+        if !failure.damaged.is_empty() {
+            self.failed_for_its_inputs(failure, number, worker, now, effects);
+            return;
+        }
         self.try_again(&failure.survey, number, worker, failure.class, &failure.message, now, effects);
     }
 
@@ -424,7 +429,7 @@ impl State {
 
     /// What follows from a failed attempt, by its class. Each way out is bounded, so that a survey ends.
     #[allow(clippy::too_many_arguments, reason = "one failure has this many sides")]
-    fn try_again(
+    pub(crate) fn try_again(
         &mut self,
         id: &SurveyId,
         number: u32,
@@ -491,7 +496,7 @@ impl State {
     }
 
     /// The job has failed for good: what depends on it goes on without it.
-    fn fail(&mut self, id: &SurveyId, number: u32, class: FailureClass, message: String, effects: &mut Vec<Effect>) {
+    pub(crate) fn fail(&mut self, id: &SurveyId, number: u32, class: FailureClass, message: String, effects: &mut Vec<Effect>) {
         if let Some(key) = self.surveys.get(id).and_then(|survey| survey.graph.job(number)).map(|spec| spec.key) {
             let (survey, message) = (id.clone(), message.clone());
             effects.push(Effect::Record(Record::Failed { survey, key, class, message }));
@@ -521,7 +526,7 @@ impl State {
 // One survey's jobs.
 impl SurveyState {
     fn new(submission: Submission) -> Self {
-        let Submission { survey: _, name, plan, output, graph, max_job_memory, completed } = submission;
+        let Submission { name, plan, output, graph, max_job_memory, completed, earlier, .. } = submission;
         let mut tally = Tally::default();
         for spec in &graph.jobs {
             tally.jobs[stage_index(spec.key.stage())] += 1;
@@ -550,11 +555,20 @@ impl SurveyState {
             ready: BTreeSet::new(),
             delayed: BTreeSet::new(),
             root: RootState::default(),
+            repairs: BTreeMap::new(),
             tally,
         };
         for (key, object) in completed {
             if let Some(number) = survey.graph.number(key) {
                 survey.settle(number, Status::Done(object));
+            }
+        }
+        for (key, (class, message)) in earlier.failed {
+            if let Some(number) = survey.graph.number(key) {
+                survey.settle(number, Status::Failed(class, message));
+                if survey.graph.root == Some(number) {
+                    survey.root.closed_at = Some(BTreeMap::new());
+                }
             }
         }
         for number in (0_u32..).take(survey.jobs.len()) {
@@ -579,7 +593,7 @@ impl SurveyState {
     }
 
     /// Takes a job that is done back into the open.
-    fn unsettle(&mut self, number: u32) {
+    pub(crate) fn unsettle(&mut self, number: u32) {
         let Some((key, cost)) = self.graph.job(number).map(|spec| (spec.key, spec.cost)) else { return };
         let stage = stage_index(key.stage());
         self.tally.done[stage] = self.tally.done[stage].saturating_sub(1);
@@ -606,11 +620,20 @@ impl SurveyState {
         }
     }
 
-    fn delay(&mut self, number: u32, until: Duration) {
+    pub(crate) fn delay(&mut self, number: u32, until: Duration) {
         if let Some(job) = self.job_mut(number) {
             job.status = Status::Delayed(until);
             self.delayed.insert((until, number));
         }
+    }
+
+    /// Gives an open job without a lease its place: it waits for inputs, or is ready.
+    pub(crate) fn place(&mut self, number: u32) {
+        self.leave(number);
+        if let Some(job) = self.job_mut(number) {
+            job.status = Status::Waiting(0);
+        }
+        self.reconsider(number);
     }
 
     /// Looks again whether a waiting job still waits.
@@ -651,7 +674,7 @@ impl SurveyState {
     }
 
     /// What a job reads.
-    fn inputs(&self, number: u32) -> Vec<JobInput> {
+    pub(crate) fn inputs(&self, number: u32) -> Vec<JobInput> {
         let Some(spec) = self.graph.job(number) else { return Vec::new() };
         let mut inputs: Vec<JobInput> = spec
             .inputs

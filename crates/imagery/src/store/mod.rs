@@ -84,6 +84,23 @@ impl Stores {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// These stores, with further sections: what a survey adds to those of the process that does it.
+    ///
+    /// # Errors
+    /// As [`Stores::new`].
+    pub fn also(&self, sections: &[StorageSection]) -> Result<Self, ImageryError> {
+        let own = self.inner.sections.iter().map(|(prefix, section)| {
+            StorageSection { prefix: prefix.to_string(), ..section.clone() }
+        });
+        let all: Vec<StorageSection> = own.chain(sections.iter().cloned()).collect();
+        let stores = Self::new(&all, self.inner.base.as_str())?;
+        let allowed = self.inner.allowed.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for prefix in allowed {
+            stores.allow(prefix.as_str())?;
+        }
+        Ok(stores)
+    }
+
     /// The folder of the survey file, as a URL that ends in a slash.
     #[must_use]
     pub fn base(&self) -> &Url {

@@ -30,9 +30,9 @@ pub(crate) fn survey(state: &State, id: &SurveyId) -> Option<v1::Survey> {
         })
         .collect();
     let failed: Vec<FailedJob> = survey.failed().collect();
+    // Jobs that are all done do not make a survey complete: its results do, and the registry knows of these.
     let phase = match survey.phase() {
-        Phase::Running => v1::SurveyState::Running,
-        Phase::Ended => v1::SurveyState::Ended,
+        Phase::Running | Phase::Ended => v1::SurveyState::Running,
         Phase::Cancelled => v1::SurveyState::Cancelled,
     };
     Some(v1::Survey {
@@ -49,6 +49,7 @@ pub(crate) fn survey(state: &State, id: &SurveyId) -> Option<v1::Survey> {
         attempts: tally.attempts,
         attempts_failed: tally.attempts_failed,
         leases_expired: tally.leases_expired,
+        ..v1::Survey::default()
     })
 }
 

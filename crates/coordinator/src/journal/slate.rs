@@ -1,0 +1,383 @@
+//! A journal in SlateDB, which keeps its rows in the objects of a folder or a bucket
+//! (`docs/decisions/0005-journal-on-slatedb.md`).
+//!
+//! # Fencing
+//! Opening the database fences every writer before: what these write afterwards fails and is not there. SlateDB tells so by
+//! the objects of its log, each of which is created once. So a log object that was swept away could be created again by a
+//! writer that slept for long. Three things forbid that: nothing younger than [`GARBAGE_AGE`] is swept away; a writer that
+//! has not written for [`IDLE`] asks whether the journal is still its own before it writes; and what took longer than
+//! [`SLOWEST_APPEND`] to write is not acknowledged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use imagery::commit::Output;
+use imagery::store::Stores;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use slatedb::config::{
+    CompactorOptions, FlushOptions, FlushType, GarbageCollectorDirectoryOptions, GarbageCollectorOptions, Settings,
+};
+use slatedb::{CloseReason, Db, ErrorKind, WriteBatch};
+use survey::ids::SurveyId;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use crate::journal::books::{Books, JobBook};
+use crate::journal::rows::{Change, OWNER, Rows, SPECS, SURVEYS, generation_of, jobs_of};
+use crate::journal::{Journal, JournalError, JournalReader, JournalStore, Record};
+
+/// The folder of the journal.
+const FOLDER: &str = "journal";
+/// Nothing younger is swept away: longer than any writer may sleep and not know that it was fenced.
+const GARBAGE_AGE: Duration = Duration::from_secs(12 * 3600);
+/// After so long without a write, a writer asks first whether the journal is still its own.
+const IDLE: Duration = Duration::from_secs(600);
+/// What took longer to write is not acknowledged.
+const SLOWEST_APPEND: Duration = Duration::from_secs(1800);
+/// Appends after which the log is folded into tables, so that little is to be replayed.
+const APPENDS_PER_TABLE: u64 = 1024;
+/// Times that a request is repeated beyond the store's own repetitions, before the coordinator gives up.
+const RETRIES: u32 = 12;
+/// Attempts at taking a journal over while others do the same.
+const ATTEMPTS: u32 = 8;
+/// Rows that are swept away at once.
+const SWEEP: usize = 4096;
+
+/// The journal of a state location.
+#[derive(Clone)]
+pub struct SlateStore {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    label: String,
+    is_folder: bool,
+}
+
+/// An opened journal.
+pub struct SlateJournal {
+    db: Db,
+    rows: Rows,
+    label: String,
+    appends: u64,
+    /// When it was last known to be this writer's own.
+    owned: Instant,
+    /// An append failed and may or may not have landed: nothing may be added to it.
+    is_broken: bool,
+}
+
+#[derive(Clone)]
+struct SlateReader {
+    db: Db,
+    label: String,
+}
+
+impl SlateStore {
+    /// The journal of the location `state`.
+    ///
+    /// # Errors
+    /// No store exists for the location.
+    pub fn new(state: &Output, stores: &Stores) -> Result<Self, imagery::ImageryError> {
+        let (store, prefix) = stores.store(state.url())?;
+        let path = prefix.parts().chain(Path::from(FOLDER).parts()).collect();
+        Ok(Self { store, path, label: state.label(), is_folder: state.folder().is_some() })
+    }
+
+    fn settings(&self) -> Settings {
+        let swept = Some(GarbageCollectorDirectoryOptions {
+            interval: Some(Duration::from_secs(600)),
+            min_age: GARBAGE_AGE,
+            dry_run: false,
+        });
+        Settings {
+            // An append asks for its flush itself.
+            flush_interval: None,
+            manifest_poll_interval: Duration::from_secs(5),
+            l0_sst_size_bytes: 16 << 20,
+            max_unflushed_bytes: 128 << 20,
+            object_store_max_retries: Some(RETRIES),
+            compactor_options: Some(CompactorOptions {
+                object_store_max_retries: Some(RETRIES),
+                ..CompactorOptions::default()
+            }),
+            garbage_collector_options: Some(GarbageCollectorOptions {
+                manifest_options: swept,
+                wal_options: swept,
+                // One empty object per start of a coordinator: kept for ever.
+                wal_fence_options: None,
+                compacted_options: swept,
+                compactions_options: swept,
+                detach_options: None,
+                metric_level: None,
+                // A folder has no If-Match.
+                boundary_files_enabled: !self.is_folder,
+                object_store_max_retries: Some(RETRIES),
+            }),
+            ..Settings::default()
+        }
+    }
+
+    async fn open_once(&self, writer: &str) -> Result<(SlateJournal, Books), JournalError> {
+        let builder = Db::builder(self.path.clone(), Arc::clone(&self.store)).with_settings(self.settings());
+        let db = builder.build().await.map_err(|error| failure(&self.label, &error))?;
+        let mut journal = SlateJournal {
+            db,
+            rows: Rows::default(),
+            label: self.label.clone(),
+            appends: 0,
+            owned: Instant::now(),
+            is_broken: false,
+        };
+        match journal.take_over(writer).await {
+            Ok(()) => {
+                let books = journal.rows.books.clone();
+                Ok((journal, books))
+            }
+            Err(error) => {
+                journal.close().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl JournalStore for SlateStore {
+    type Journal = SlateJournal;
+
+    async fn open(&self, writer: &str) -> Result<(SlateJournal, Books), JournalError> {
+        for _ in 1..ATTEMPTS {
+            match self.open_once(writer).await {
+                // Somebody else opened it at the same time: the last one has it.
+                Err(JournalError::Fenced { .. }) => {}
+                opened => return opened,
+            }
+        }
+        self.open_once(writer).await
+    }
+}
+
+impl SlateJournal {
+    /// Reads what there is and writes its own, larger epoch.
+    async fn take_over(&mut self, writer: &str) -> Result<(), JournalError> {
+        let mut rows = Rows::default();
+        let failed = |error: slatedb::Error| failure(&self.label, &error);
+        if let Some(owner) = self.db.get(OWNER).await.map_err(failed)? {
+            rows.read(OWNER, &owner).map_err(|error| damaged(&self.label, &error))?;
+        }
+        for prefix in [SPECS, SURVEYS] {
+            let mut found = self.db.scan_prefix(prefix, ..).await.map_err(failed)?;
+            while let Some(row) = found.next().await.map_err(failed)? {
+                rows.read(&row.key, &row.value).map_err(|error| damaged(&self.label, &error))?;
+            }
+        }
+        rows.epoch += 1;
+        let owner = rows.owner(writer);
+        self.rows = rows;
+        self.write(vec![owner]).await?;
+        for (survey, book) in &self.rows.books.surveys {
+            if book.generation > 0 {
+                self.sweep(survey, book.generation);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes changes, all or none, and returns when they are durable.
+    async fn write(&mut self, changes: Vec<Change>) -> Result<(), JournalError> {
+        if self.is_broken {
+            return Err(JournalError::Fenced { journal: self.label.clone() });
+        }
+        let written = self.try_write(changes).await;
+        self.is_broken = written.is_err();
+        written
+    }
+
+    async fn try_write(&mut self, changes: Vec<Change>) -> Result<(), JournalError> {
+        let failed = |error: slatedb::Error| failure(&self.label, &error);
+        let begun = Instant::now();
+        if begun - self.owned > IDLE {
+            self.db.refresh_manifest().await.map_err(failed)?;
+        }
+        let mut batch = WriteBatch::new();
+        for change in changes {
+            match change {
+                Change::Put(key, value) => batch.put_bytes(Bytes::from(key), value),
+                Change::Delete(key) => batch.delete(key),
+            }
+        }
+        let handle = self.db.write(batch).await.map_err(failed)?;
+        self.db.flush_with_options(FlushOptions { flush_type: FlushType::Wal }).await.map_err(failed)?;
+        handle.await_durable().await.map_err(failed)?;
+        let took = begun.elapsed();
+        if took > SLOWEST_APPEND {
+            let cause = format!("an append took {} s", took.as_secs());
+            return Err(JournalError::Store { journal: self.label.clone(), cause });
+        }
+        self.owned = Instant::now();
+        self.appends += 1;
+        if self.appends.is_multiple_of(APPENDS_PER_TABLE) {
+            self.fold();
+        }
+        Ok(())
+    }
+
+    /// Folds the log into a table, aside.
+    fn fold(&self) {
+        let db = self.db.clone();
+        tokio::spawn(async move {
+            if let Err(error) = db.flush_with_options(FlushOptions { flush_type: FlushType::MemTable }).await {
+                warn!(%error, "the journal's log could not be folded into a table");
+            }
+        });
+    }
+
+    /// Takes void rows of jobs away, aside. What is not taken away is void all the same.
+    fn sweep(&self, survey: &SurveyId, generation: u64) {
+        let (db, survey) = (self.db.clone(), survey.clone());
+        tokio::spawn(async move {
+            if let Err(error) = sweep(&db, &survey, generation).await {
+                warn!(%survey, %error, "void rows of the journal could not be taken away");
+            }
+        });
+    }
+}
+
+async fn sweep(db: &Db, survey: &SurveyId, generation: u64) -> Result<(), slatedb::Error> {
+    for kind in ["job", "attempt"] {
+        let (from, to) = (jobs_of(kind, survey), generation_of(kind, survey, generation));
+        let mut void = db.scan(from..to).await?;
+        loop {
+            let mut batch = WriteBatch::new();
+            let mut rows = 0;
+            while rows < SWEEP
+                && let Some(row) = void.next().await?
+            {
+                batch.delete(&row.key);
+                rows += 1;
+            }
+            if rows == 0 {
+                break;
+            }
+            debug!(%survey, kind, rows, "void rows are taken away");
+            db.write(batch).await?;
+        }
+    }
+    Ok(())
+}
+
+impl Journal for SlateJournal {
+    fn epoch(&self) -> u64 {
+        self.rows.epoch
+    }
+
+    async fn append(&mut self, records: &[Record]) -> Result<(), JournalError> {
+        let changes: Vec<Change> = records.iter().flat_map(|record| self.rows.apply(record)).collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.write(changes).await?;
+        for record in records {
+            let (Record::Submitted(crate::journal::record::Submitted { survey, .. }) | Record::Ended { survey, .. }) =
+                record
+            else {
+                continue;
+            };
+            if let Some(book) = self.rows.books.surveys.get(survey)
+                && book.generation > 0
+            {
+                self.sweep(survey, book.generation);
+            }
+        }
+        Ok(())
+    }
+
+    fn reader(&self) -> Arc<dyn JournalReader> {
+        Arc::new(SlateReader { db: self.db.clone(), label: self.label.clone() })
+    }
+
+    async fn close(self) {
+        if let Err(error) = self.db.close().await
+            && !matches!(error.kind(), ErrorKind::Closed(_))
+        {
+            warn!(%error, "the journal could not be closed in order");
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl JournalReader for SlateReader {
+    async fn jobs(&self, survey: &SurveyId) -> Result<JobBook, JournalError> {
+        let failed = |error: slatedb::Error| failure(&self.label, &error);
+        let bad = |error: proto::ConvertError| damaged(&self.label, &error);
+        let mut jobs = JobBook::default();
+        let mut rows = Rows::default();
+        let key = [SURVEYS, survey.0.as_bytes()].concat();
+        if let Some(row) = self.db.get(&key).await.map_err(failed)? {
+            rows.read(&key, &row).map_err(bad)?;
+        }
+        let Some(book) = rows.books.surveys.get(survey) else { return Ok(jobs) };
+        let mut found = self.db.scan_prefix(generation_of("job", survey, book.generation), ..).await.map_err(failed)?;
+        while let Some(row) = found.next().await.map_err(failed)? {
+            jobs.read(&row.value).map_err(bad)?;
+        }
+        let mut found =
+            self.db.scan_prefix(generation_of("attempt", survey, book.generation), ..).await.map_err(failed)?;
+        while let Some(row) = found.next().await.map_err(failed)? {
+            jobs.read_attempt(&row.value).map_err(bad)?;
+        }
+        Ok(jobs)
+    }
+}
+
+fn failure(label: &str, error: &slatedb::Error) -> JournalError {
+    let journal = label.to_owned();
+    let mut cause = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        cause = format!("{cause}: {error}");
+        source = error.source();
+    }
+    let cause = imagery::store::address::scrub(&cause);
+    match error.kind() {
+        ErrorKind::Closed(CloseReason::Fenced) => JournalError::Fenced { journal },
+        ErrorKind::Data => JournalError::Damaged { journal, cause },
+        _ => JournalError::Store { journal, cause },
+    }
+}
+
+fn damaged(label: &str, error: &proto::ConvertError) -> JournalError {
+    JournalError::Damaged { journal: label.to_owned(), cause: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store_in(folder: &std::path::Path) -> SlateStore {
+        let output = crate::testing::folder(folder);
+        SlateStore::new(&output, &crate::testing::stores(folder)).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn conforms_in_a_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let count = std::cell::Cell::new(0);
+        crate::journal::conformance::suite(async || {
+            count.set(count.get() + 1);
+            store_in(&root.path().join(count.get().to_string()))
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_journal_that_is_none_is_refused_with_the_mend() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store_in(root.path());
+        store.open("a").await.unwrap().0.close().await;
+        for entry in std::fs::read_dir(root.path().join("journal/manifest")).unwrap() {
+            std::fs::write(entry.unwrap().path(), b"nonsense").unwrap();
+        }
+        let refusal = store.open("b").await.map(|_| ()).unwrap_err().to_string();
+        assert!(refusal.contains(&root.path().display().to_string()) && refusal.contains("journal"), "{refusal}");
+    }
+}
