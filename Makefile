@@ -8,7 +8,7 @@ BIN := target/release/groundbreak
 VENV := .venv
 DEMO := demo
 
-.PHONY: help demo build test test-python lint fmt doc bench gate clean
+.PHONY: help demo cluster build test test-python lint fmt doc bench gate clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ lint: ## Checks format, lints and documentation.
 
 fmt: ## Formats the code.
 	@cargo fmt --all
+
+cluster: build ## A whole cluster on this machine: S3 server, coordinator, three workers, the demo survey in a bucket.
+	@deploy/local/cluster
 
 gate: $(VENV)/ready ## Reproduces the peers' IR-MAD gate (658 objects); makes an 8192 x 8192 pair first, 10 minutes.
 	@GROUNDBREAK_PYTHON=$(CURDIR)/$(VENV)/bin/python .ci/gate

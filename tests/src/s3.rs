@@ -31,10 +31,23 @@ pub const SECRET_KEY: &str = "groundbreak-dev";
 /// Region that it claims.
 pub const REGION: &str = "us-east-1";
 
+/// A moment in the life of an object that is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The request has come; nothing is stored.
+    BeforePut,
+    /// It is stored; nobody was told.
+    AfterPut,
+}
+
+/// Is told of each put, with the object's key, and may do what it likes meanwhile, such as killing who asked.
+pub type Watch = Arc<dyn Fn(Moment, &str) + Send + Sync>;
+
 /// `s3s-fs` with writes to one key one after the other.
 struct Serialised {
     store: FileSystem,
     locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    watch: Option<Watch>,
 }
 
 impl Serialised {
@@ -63,9 +76,14 @@ macro_rules! pass {
 #[async_trait::async_trait]
 impl S3 for Serialised {
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-        let lock = self.lock(&request.input.bucket, &request.input.key);
+        let key = request.input.key.clone();
+        let lock = self.lock(&request.input.bucket, &key);
         let _held = lock.lock().await;
-        self.store.put_object(request).await
+        let tell = |moment| self.watch.iter().for_each(|watch| watch(moment, &key));
+        tell(Moment::BeforePut);
+        let stored = self.store.put_object(request).await;
+        tell(Moment::AfterPut);
+        stored
     }
 
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
@@ -109,9 +127,17 @@ impl DevS3 {
     /// # Errors
     /// Where the address cannot be bound or the folder cannot be used.
     pub async fn start(root: &Path, address: SocketAddr) -> std::io::Result<Self> {
+        Self::start_watched(root, address, None).await
+    }
+
+    /// As [`DevS3::start`], and tells `watch` of each put.
+    ///
+    /// # Errors
+    /// As [`DevS3::start`].
+    pub async fn start_watched(root: &Path, address: SocketAddr, watch: Option<Watch>) -> std::io::Result<Self> {
         let store =
             FileSystem::new(root).map_err(|error| std::io::Error::other(format!("{}: {error:?}", root.display())))?;
-        let mut builder = S3ServiceBuilder::new(Serialised { store, locks: Mutex::default() });
+        let mut builder = S3ServiceBuilder::new(Serialised { store, locks: Mutex::default(), watch });
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = builder.build();
         let listener = TcpListener::bind(address).await?;

@@ -1,7 +1,6 @@
 //! A whole survey in this process: the coordinator's services and the workers that call them, over an in-memory
 //! transport. The same code as in a cluster, but for the wire.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -20,10 +19,11 @@ use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
 use worker::{Connector, JobContext, Shutdown, Worker, WorkerConfig};
 
+use crate::cluster::connection;
 use crate::failure::{self, Failure};
+use crate::names;
 use crate::results::ResultsPublisher;
 
 /// Bytes that may wait in one direction of a connection.
@@ -45,7 +45,9 @@ pub struct Resources {
 }
 
 impl Resources {
-    fn per_worker(&self) -> (usize, u64, u64) {
+    /// Threads, bytes for jobs and bytes for decoded blocks of one worker.
+    #[must_use]
+    pub fn per_worker(&self) -> (usize, u64, u64) {
         let workers = self.workers.max(1);
         let memory = self.memory / workers as u64;
         let cache = (memory / CACHE_SHARE).min(LARGEST_CACHE);
@@ -77,10 +79,8 @@ pub async fn run_embedded(
     coordinator::refuse_other_survey(output, plan).await.map_err(refusal)?;
     let plan_object = output.commit("plan", "pb", Bytes::from(proto::objects::encode_plan(plan))).await?;
 
-    let config = CoordinatorConfig {
-        resume: Resume::WhenSubmitted,
-        ..CoordinatorConfig::new(execution_name(), halo_px)
-    };
+    let config =
+        CoordinatorConfig { resume: Resume::WhenSubmitted, ..CoordinatorConfig::new(names::process(), halo_px) };
     let journal = SlateStore::new(output, stores)?;
     let (publisher, clock) = (Arc::new(ResultsPublisher), Arc::new(RuntimeClock::start()));
     let coordinator = Coordinator::start(config, &journal, output.clone(), stores.clone(), publisher, clock)
@@ -124,15 +124,17 @@ pub async fn run_embedded(
         again: true,
         priority: 0,
     };
-    let submitted = client.submit_survey(request).await.map_err(status)?.into_inner();
+    let submitted = client.submit_survey(request).await.map_err(|status| connection::refusal(&status))?.into_inner();
     if submitted.resumed_jobs > 0 {
         tracing::info!(jobs = submitted.resumed_jobs, "an earlier run has done part of the survey");
     }
     let watch = v1::WatchSurveyRequest { survey: plan.survey.0.clone(), with_results: false };
-    let mut states = client.watch_survey(watch).await.map_err(status)?.into_inner();
+    let mut states = client.watch_survey(watch).await.map_err(|status| connection::refusal(&status))?.into_inner();
     let mut last = None;
     while let Some(state) = states.next().await {
-        if let Some(v1::watch_survey_response::Update::Survey(state)) = state.map_err(status)?.update {
+        if let Some(v1::watch_survey_response::Update::Survey(state)) =
+            state.map_err(|status| connection::refusal(&status))?.update
+        {
             progress(&state);
             last = Some(state);
         }
@@ -153,7 +155,9 @@ pub async fn run_embedded(
 }
 
 /// Pixels that the plan's detector reads beyond a tile.
-fn halo_px(plan: &SurveyPlan) -> u32 {
+/// Pixels that the detector of `plan` reads beyond a tile.
+#[must_use]
+pub fn halo_px(plan: &SurveyPlan) -> u32 {
     u32::try_from(analysis::halo_px(plan.grid.resolution_m, &plan.detector)).unwrap_or(0)
 }
 
@@ -197,13 +201,9 @@ async fn connect(dial: mpsc::UnboundedSender<DuplexStream>) -> Result<Channel, S
     endpoint.connect_with_connector(connector).await.map_err(|error| format!("the in-memory server: {error}"))
 }
 
-/// Different for each execution: a journal tells its writers apart by it. Shows in no result.
-fn execution_name() -> String {
-    let random = RandomState::new().build_hasher().finish();
-    format!("embedded-{}-{random:016x}", std::process::id())
-}
-
-fn refusal(error: coordinator::CoordinatorError) -> anyhow::Error {
+/// What a coordinator refuses, with its exit code.
+#[must_use]
+pub fn refusal(error: coordinator::CoordinatorError) -> anyhow::Error {
     use coordinator::CoordinatorError as Error;
     match error {
         Error::Store(error) => error.into(),
@@ -215,15 +215,6 @@ fn refusal(error: coordinator::CoordinatorError) -> anyhow::Error {
     }
 }
 
-fn status(status: Status) -> anyhow::Error {
-    let code = match status.code() {
-        Code::FailedPrecondition | Code::Aborted | Code::DataLoss => failure::OUTPUT,
-        Code::InvalidArgument => failure::INPUT,
-        _ => failure::INTERNAL,
-    };
-    Failure { code, message: status.message().to_owned() }.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,10 +224,5 @@ mod tests {
         let resources = Resources { workers: 3, threads: 4, memory: 12 << 30 };
         assert_eq!(resources.per_worker(), (2, 3 << 30, 1 << 30));
         assert_eq!(Resources { workers: 0, threads: 0, memory: 8 << 20 }.per_worker(), (1, 6 << 20, 2 << 20));
-    }
-
-    #[test]
-    fn executions_have_different_names() {
-        assert_ne!(execution_name(), execution_name());
     }
 }

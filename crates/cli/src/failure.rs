@@ -31,6 +31,10 @@ pub const INPUT: u8 = 3;
 pub const INCOMPLETE: u8 = 4;
 /// The output cannot be used.
 pub const OUTPUT: u8 = 5;
+/// The coordinator cannot be reached, or does not let us in.
+pub const UNREACHABLE: u8 = 6;
+/// `groundbreak doctor` found something that will not work.
+pub const UNFIT: u8 = 7;
 /// Interrupted.
 pub const INTERRUPTED: u8 = 130;
 

@@ -157,10 +157,8 @@ impl Outcome {
     /// What cannot be read back or written.
     pub async fn write(&self, output: &Output) -> Result<()> {
         let input = self.input();
-        let embedded: Vec<(String, ObjectRef)> = report::chips::embedded(&input)?
-            .into_iter()
-            .map(|chip| (chip.name.clone(), chip.object.clone()))
-            .collect();
+        let embedded: Vec<(String, ObjectRef)> =
+            report::chips::embedded(&input)?.into_iter().map(|chip| (chip.name.clone(), chip.object.clone())).collect();
         let chips: BTreeMap<String, Bytes> = futures::stream::iter(embedded)
             .map(|(name, object)| async move { Ok::<_, anyhow::Error>((name, output.fetch(&object).await?)) })
             .buffered(CONCURRENT_COPIES)

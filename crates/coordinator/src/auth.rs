@@ -214,7 +214,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if let Gate(Some(tokens)) = &self.gate {
-            let authorization = request.headers().get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            let authorization =
+                request.headers().get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
             if let Err(status) = tokens.check(request.uri().path(), authorization) {
                 return Either::Left(ready(Ok(status.into_http())));
             }
@@ -248,7 +249,8 @@ mod tests {
 
     #[test]
     fn each_role_calls_its_methods_and_no_other() {
-        let roles = [("operator", "operator-token-0001"), ("worker", "worker-token-000002"), ("viewer", "viewer-token-000003")];
+        let roles =
+            [("operator", "operator-token-0001"), ("worker", "worker-token-000002"), ("viewer", "viewer-token-000003")];
         let mut allowed: Vec<(String, Vec<&str>)> = Vec::new();
         for path in methods() {
             let may = roles.iter().filter(|(_, token)| code(&path, Some(&format!("Bearer {token}"))).is_none());
@@ -267,7 +269,13 @@ mod tests {
     #[test]
     fn without_a_valid_token_nothing_passes_but_health() {
         for path in methods() {
-            for header in [None, Some("Bearer"), Some("Bearer "), Some("Basic operator-token-0001"), Some("Bearer operator-token-0002")] {
+            for header in [
+                None,
+                Some("Bearer"),
+                Some("Bearer "),
+                Some("Basic operator-token-0001"),
+                Some("Bearer operator-token-0002"),
+            ] {
                 assert_eq!(code(&path, header), Some(Code::Unauthenticated), "{path} {header:?}");
             }
         }

@@ -39,13 +39,7 @@ pub struct NoResults;
 
 #[tonic::async_trait]
 impl Publisher for NoResults {
-    async fn publish(
-        &self,
-        _: &SurveyPlan,
-        _: &[String],
-        _: &SurveyOutcome,
-        _: &Output,
-    ) -> Result<(), PublishError> {
+    async fn publish(&self, _: &SurveyPlan, _: &[String], _: &SurveyOutcome, _: &Output) -> Result<(), PublishError> {
         Ok(())
     }
 }

@@ -107,8 +107,7 @@ pub(crate) async fn what_stands(
     let failed = jobs.failed.keys().filter_map(|&key| graph.number(key));
     let stale: BTreeSet<JobKey> =
         graph.downstream(failed).into_iter().filter_map(|number| graph.job(number)).map(|job| job.key).collect();
-    let mut reopened: BTreeSet<JobKey> =
-        stale.intersection(&jobs.failed.keys().copied().collect()).copied().collect();
+    let mut reopened: BTreeSet<JobKey> = stale.intersection(&jobs.failed.keys().copied().collect()).copied().collect();
     let mut completed = BTreeMap::new();
     let candidates: Vec<(JobKey, ObjectRef)> = jobs
         .completed

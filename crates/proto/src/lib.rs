@@ -7,6 +7,7 @@
 pub mod convert;
 pub mod error;
 pub mod objects;
+pub mod trace;
 
 pub use error::ConvertError;
 

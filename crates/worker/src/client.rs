@@ -24,7 +24,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A channel whose calls carry the caller's token.
 pub type Authenticated = InterceptedService<Channel, Bearer>;
 
-/// Puts a token into each call; without one, does nothing. The token shows in no log.
+/// Puts a token, where there is one, and the trace of the current span into each call. The token shows in no log.
 #[derive(Clone, Default)]
 pub struct Bearer(Option<MetadataValue<Ascii>>);
 
@@ -52,6 +52,7 @@ impl Interceptor for Bearer {
         if let Some(token) = &self.0 {
             request.metadata_mut().insert("authorization", token.clone());
         }
+        proto::trace::inject(request.metadata_mut());
         Ok(request)
     }
 }
@@ -76,7 +77,9 @@ impl Credentials {
         let endpoint = endpoint(url)?;
         if endpoint.uri().scheme_str() != Some("https") {
             return if self.authority.is_some() || self.identity.is_some() {
-                Err(format!("coordinator `{url}` speaks no TLS, and certificates are given; write it as https://host:port"))
+                Err(format!(
+                    "coordinator `{url}` speaks no TLS, and certificates are given; write it as https://host:port"
+                ))
             } else {
                 Ok(endpoint)
             };
@@ -88,7 +91,9 @@ impl Credentials {
         if let Some((certificate, key)) = &self.identity {
             tls = tls.identity(Identity::from_pem(certificate, key));
         }
-        endpoint.tls_config(tls).map_err(|error| format!("coordinator `{url}`: {}; check the certificates", describe(&error)))
+        endpoint
+            .tls_config(tls)
+            .map_err(|error| format!("coordinator `{url}`: {}; check the certificates", describe(&error)))
     }
 
     /// Connects, at most as long as connecting may take.

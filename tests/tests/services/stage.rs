@@ -262,8 +262,7 @@ impl Stage {
             CoordinatorConfig { resume: Resume::WhenSubmitted, ..CoordinatorConfig::new(writer.to_owned(), |_| 16) };
         let journal = SlateStore::new(&output, &stores).unwrap();
         let (publisher, time) = (Arc::new(NoResults), Arc::new(clock.clone()));
-        let coordinator =
-            Coordinator::start(config, &journal, output.clone(), stores, publisher, time).await.unwrap();
+        let coordinator = Coordinator::start(config, &journal, output.clone(), stores, publisher, time).await.unwrap();
         let (dial, dialled) = mpsc::unbounded_channel::<DuplexStream>();
         let incoming = stream::unfold(dialled, |mut dialled| async {
             dialled.recv().await.map(|pipe| (Ok::<_, std::io::Error>(pipe), dialled))

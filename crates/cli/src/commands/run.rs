@@ -92,7 +92,7 @@ async fn survey(file: &SurveyFile, output: &Output, resources: Resources) -> Res
 
 /// Threads that compute pixels: as `RAYON_NUM_THREADS` says, or one per core.
 #[allow(clippy::disallowed_methods, reason = "the environment is read in cli")]
-fn threads() -> usize {
+pub fn threads() -> usize {
     let asked = std::env::var("RAYON_NUM_THREADS")
         .ok()
         .and_then(|text| text.parse().ok())

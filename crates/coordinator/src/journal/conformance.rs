@@ -54,8 +54,7 @@ async fn what_is_appended_is_there_for_the_next_writer<S: JournalStore>(store: &
     journal.close().await;
     let (again, books) = store.open("second").await.unwrap();
     assert!(again.epoch() > epoch);
-    let found: Vec<Record> =
-        books.surveys.values().map(|book| Record::Submitted(book.submitted.clone())).collect();
+    let found: Vec<Record> = books.surveys.values().map(|book| Record::Submitted(book.submitted.clone())).collect();
     assert_eq!(found, [submitted("a"), submitted("b")]);
     let jobs = again.reader().jobs(&survey()).await.unwrap();
     let expected: BTreeMap<_, _> =
@@ -160,9 +159,10 @@ async fn racing_writers_leave_one_history<S: JournalStore>(store: &S) {
     for writer in ["a", "b", "c"] {
         journals.push(store.open(writer).await.unwrap().0);
     }
-    let appends = journals.iter_mut().zip(1..).map(|(journal, pair)| async move {
-        journal.append(&[submitted("a"), completed(pair)]).await.map(|()| pair)
-    });
+    let appends = journals
+        .iter_mut()
+        .zip(1..)
+        .map(|(journal, pair)| async move { journal.append(&[submitted("a"), completed(pair)]).await.map(|()| pair) });
     let won: Vec<u32> = futures::future::join_all(appends).await.into_iter().flatten().collect();
     assert_eq!(won, [3], "only the newest writer writes");
     let (last, _) = store.open("d").await.unwrap();

@@ -115,9 +115,8 @@ impl JournalReader for MemoryStore {
             return Ok(jobs);
         };
         let table = self.table();
-        let under = |prefix: Vec<u8>| {
-            table.rows.range(prefix.clone()..).take_while(move |(key, _)| key.starts_with(&prefix))
-        };
+        let under =
+            |prefix: Vec<u8>| table.rows.range(prefix.clone()..).take_while(move |(key, _)| key.starts_with(&prefix));
         for (_, value) in under(generation_of("job", survey, generation)) {
             jobs.read(value).map_err(|error| damaged(&error))?;
         }

@@ -29,7 +29,9 @@ pub enum JournalError {
         journal: String,
     },
     /// The store failed.
-    #[error("{journal}: the journal cannot be read or written: {cause}; start the coordinator again when the store is well")]
+    #[error(
+        "{journal}: the journal cannot be read or written: {cause}; start the coordinator again when the store is well"
+    )]
     Store {
         /// Where the journal is.
         journal: String,

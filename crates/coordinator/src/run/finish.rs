@@ -40,7 +40,10 @@ pub(crate) struct Finished {
 }
 
 enum Finish {
-    Published { state: v1::SurveyState, ledgers: Vec<ObjectRef> },
+    Published {
+        state: v1::SurveyState,
+        ledgers: Vec<ObjectRef>,
+    },
     /// Results that jobs had committed are lost or damaged.
     Damaged(Vec<(JobKey, ObjectRef)>),
     Failed(String),
@@ -144,8 +147,7 @@ impl Finisher {
             }
             return Err((error.class, error.message));
         }
-        let state =
-            if outcome.has_gaps() { v1::SurveyState::CompleteWithGaps } else { v1::SurveyState::Complete };
+        let state = if outcome.has_gaps() { v1::SurveyState::CompleteWithGaps } else { v1::SurveyState::Complete };
         Ok(Finish::Published { state, ledgers: self.write_ledgers().await.map_err(failed)? })
     }
 

@@ -293,8 +293,9 @@ impl<J: Journal> Task<J> {
             })),
             Command::Watch { survey, reply } => {
                 let now = self.registry.view(&self.state, &survey);
-                let receiver =
-                    now.map(|now| pending.watchers.entry(survey.clone()).or_insert_with(|| watch::channel(now).0).subscribe());
+                let receiver = now.map(|now| {
+                    pending.watchers.entry(survey.clone()).or_insert_with(|| watch::channel(now).0).subscribe()
+                });
                 pending.changed.insert(survey.clone());
                 let _ = reply.send(receiver.ok_or(CoordinatorError::UnknownSurvey(survey)));
             }

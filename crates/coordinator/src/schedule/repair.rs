@@ -19,7 +19,9 @@ impl State {
     /// jobs had all been settled goes on.
     pub(crate) fn reopen(&mut self, id: &SurveyId, damaged: &[(JobKey, ObjectRef)], effects: &mut Vec<Effect>) {
         for (key, object) in damaged {
-            let Some(survey) = self.surveys.get_mut(id).filter(|survey| survey.phase != Phase::Cancelled) else { return };
+            let Some(survey) = self.surveys.get_mut(id).filter(|survey| survey.phase != Phase::Cancelled) else {
+                return;
+            };
             let Some(number) = survey.graph.number(*key) else { continue };
             // What was done again since then is not the object that was found damaged... unless it has the same bytes, and
             // then it is looked at again.
@@ -53,7 +55,8 @@ impl State {
         let Some(survey) = self.surveys.get(id) else { return };
         let dependants = survey.graph.job(number).map(|spec| spec.dependants.clone()).unwrap_or_default();
         for dependant in dependants {
-            let Some(status) = self.surveys.get(id).and_then(|survey| survey.job(dependant)).map(|job| job.status.clone())
+            let Some(status) =
+                self.surveys.get(id).and_then(|survey| survey.job(dependant)).map(|job| job.status.clone())
             else {
                 continue;
             };
@@ -88,7 +91,8 @@ impl State {
         }
         self.reopen(id, &failure.damaged, effects);
         let Some(survey) = self.surveys.get_mut(id) else { return };
-        let status = |key: JobKey| survey.graph.number(key).and_then(|number| survey.job(number)).map(|job| &job.status);
+        let status =
+            |key: JobKey| survey.graph.number(key).and_then(|number| survey.job(number)).map(|job| &job.status);
         let is_open = failure.damaged.iter().any(|(key, _)| status(*key).is_some_and(|status| !status.is_settled()));
         if survey.missing(number) > 0 {
             effects.push(Effect::Record(Record::AttemptFailed {

@@ -496,7 +496,14 @@ impl State {
     }
 
     /// The job has failed for good: what depends on it goes on without it.
-    pub(crate) fn fail(&mut self, id: &SurveyId, number: u32, class: FailureClass, message: String, effects: &mut Vec<Effect>) {
+    pub(crate) fn fail(
+        &mut self,
+        id: &SurveyId,
+        number: u32,
+        class: FailureClass,
+        message: String,
+        effects: &mut Vec<Effect>,
+    ) {
         if let Some(key) = self.surveys.get(id).and_then(|survey| survey.graph.job(number)).map(|spec| spec.key) {
             let (survey, message) = (id.clone(), message.clone());
             effects.push(Effect::Record(Record::Failed { survey, key, class, message }));

@@ -74,12 +74,8 @@ impl Coordinator {
             return self.became(survey, again).await;
         }
         spec.keep(&self.state).await?;
-        let received = Received {
-            submission,
-            name: spec.spec.survey.name.clone(),
-            output: spec.output.clone(),
-            priority,
-        };
+        let received =
+            Received { submission, name: spec.spec.survey.name.clone(), output: spec.output.clone(), priority };
         let outcome = self.plan_aside(spec, received, true)?;
         outcome_of(outcome).await
     }

@@ -50,7 +50,9 @@ impl Coordinator {
         let is_new = match &known {
             None => true,
             Some(Entry { standing: Standing::Left, .. }) => true,
-            Some(Entry { standing: Standing::Ended(_), submitted: earlier, .. }) => again || !is_same(earlier, &submitted),
+            Some(Entry { standing: Standing::Ended(_), submitted: earlier, .. }) => {
+                again || !is_same(earlier, &submitted)
+            }
             Some(_) => false,
         };
         let notes = fetch_notes(&output, submitted.notes.as_ref()).await?;

@@ -28,6 +28,8 @@ pub struct Head {
     pub size: u64,
     /// Entity tag, where the store has one.
     pub etag: Option<String>,
+    /// When it was written, by the store's clock.
+    pub modified: chrono::DateTime<chrono::Utc>,
 }
 
 /// A file in a store. Cheap to clone.
@@ -89,7 +91,7 @@ impl RemoteFile {
         let _permit = self.permit().await?;
         let meta = self.store.head(&self.path).await.map_err(|error| read_failure(&self.url, &error))?;
         self.check_pin(&meta)?;
-        Ok(Head { size: meta.size, etag: meta.e_tag })
+        Ok(Head { size: meta.size, etag: meta.e_tag, modified: meta.last_modified })
     }
 
     /// The bytes of a range: exactly as many as asked for.

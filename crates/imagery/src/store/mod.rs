@@ -89,9 +89,11 @@ impl Stores {
     /// # Errors
     /// As [`Stores::new`].
     pub fn also(&self, sections: &[StorageSection]) -> Result<Self, ImageryError> {
-        let own = self.inner.sections.iter().map(|(prefix, section)| {
-            StorageSection { prefix: prefix.to_string(), ..section.clone() }
-        });
+        let own = self
+            .inner
+            .sections
+            .iter()
+            .map(|(prefix, section)| StorageSection { prefix: prefix.to_string(), ..section.clone() });
         let all: Vec<StorageSection> = own.chain(sections.iter().cloned()).collect();
         let stores = Self::new(&all, self.inner.base.as_str())?;
         let allowed = self.inner.allowed.read().unwrap_or_else(PoisonError::into_inner).clone();

@@ -1,0 +1,260 @@
+//! A cluster of real processes on this machine, to be killed, stopped and started again.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::survey_run::binary;
+
+/// How long something may take that takes seconds.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A coordinator and workers. All are killed when it is dropped.
+pub struct Cluster {
+    folder: PathBuf,
+    state: String,
+    port: u16,
+    environment: Vec<(String, String)>,
+    /// Arguments of the coordinator beside state and address.
+    pub coordinator_arguments: Vec<String>,
+    /// Arguments of a worker beside the coordinator's URL.
+    pub worker_arguments: Vec<String>,
+    /// Arguments of clients beside the coordinator's URL.
+    pub client_arguments: Vec<String>,
+    scheme: &'static str,
+    coordinator: Option<Child>,
+    workers: Vec<Option<Child>>,
+    starts: usize,
+}
+
+impl Cluster {
+    /// A cluster whose logs go to `folder` and whose books to `state`, not started. Leases end after 3 s.
+    ///
+    /// # Panics
+    /// No port is free.
+    #[must_use]
+    #[allow(clippy::expect_used, reason = "test support")]
+    pub fn new(folder: &Path, state: &str, environment: &[(&str, String)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        Self {
+            folder: folder.to_path_buf(),
+            state: state.to_owned(),
+            port,
+            environment: environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            coordinator_arguments: vec!["--lease".into(), "3".into()],
+            worker_arguments: Vec::new(),
+            client_arguments: Vec::new(),
+            scheme: "http",
+            coordinator: None,
+            workers: Vec::new(),
+            starts: 0,
+        }
+    }
+
+    /// Speaks TLS with these files: certificate, key, authority.
+    pub fn speak_tls(&mut self, certificate: &Path, key: &Path, authority: &Path) {
+        let path = |path: &Path| path.to_string_lossy().into_owned();
+        self.scheme = "https";
+        self.coordinator_arguments.extend(["--tls-cert".into(), path(certificate), "--tls-key".into(), path(key)]);
+        self.worker_arguments.extend(["--tls-ca".into(), path(authority)]);
+        self.client_arguments.extend(["--tls-ca".into(), path(authority)]);
+    }
+
+    /// Starts the coordinator and waits until it says that it serves.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn start_coordinator(&mut self) {
+        let listen = format!("127.0.0.1:{}", self.port);
+        let mut arguments =
+            vec!["coordinator".to_owned(), "--state".into(), self.state.clone(), "--listen".into(), listen];
+        arguments.extend(self.coordinator_arguments.iter().cloned());
+        let (child, out) = self.spawn("coordinator", &arguments);
+        self.coordinator = Some(child);
+        let is_ready = || std::fs::read_to_string(&out).is_ok_and(|said| said.contains("ready on"));
+        self.until("the coordinator is ready", is_ready);
+    }
+
+    /// Starts a worker and gives its number.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn start_worker(&mut self) -> usize {
+        let mut arguments = vec!["worker".to_owned(), "--coordinator".into(), self.url()];
+        arguments.extend(self.worker_arguments.iter().cloned());
+        let (child, _) = self.spawn("worker", &arguments);
+        self.workers.push(Some(child));
+        self.workers.len() - 1
+    }
+
+    #[allow(clippy::expect_used, reason = "test support")]
+    fn spawn(&mut self, what: &str, arguments: &[String]) -> (Child, PathBuf) {
+        self.starts += 1;
+        let log = |kind: &str| self.folder.join(format!("{what}-{}.{kind}", self.starts));
+        let (out, err) = (log("out"), log("err"));
+        let child = Command::new(binary())
+            .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(File::create(&out).expect("a writable folder"))
+            .stderr(File::create(&err).expect("a writable folder"))
+            .spawn()
+            .expect("the binary starts");
+        (child, out)
+    }
+
+    /// Where its logs are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The coordinator's URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}://localhost:{}", self.scheme, self.port)
+    }
+
+    /// `kill -9` of the coordinator. False where there is none.
+    pub fn kill_coordinator(&mut self) -> bool {
+        end(&mut self.coordinator)
+    }
+
+    /// `kill -9` of a worker. False where it is gone.
+    pub fn kill_worker(&mut self, number: usize) -> bool {
+        self.workers.get_mut(number).is_some_and(end)
+    }
+
+    /// Numbers of the workers that run.
+    #[must_use]
+    pub fn workers(&self) -> Vec<usize> {
+        (0..self.workers.len()).filter(|&number| self.workers.get(number).is_some_and(Option::is_some)).collect()
+    }
+
+    /// Sends a worker a signal, by its name (`STOP`, `CONT`, `TERM`).
+    ///
+    /// # Panics
+    /// There is no such worker.
+    #[allow(clippy::expect_used, reason = "test support")]
+    pub fn signal_worker(&self, number: usize, signal: &str) {
+        let worker = self.workers.get(number).and_then(Option::as_ref).expect("a worker that runs");
+        let sent = Command::new("kill").args([format!("-{signal}"), worker.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{signal}");
+    }
+
+    /// Waits for a worker to leave by itself, and gives its exit code.
+    ///
+    /// # Panics
+    /// It stays.
+    #[allow(clippy::expect_used, reason = "test support")]
+    pub fn wait_for_worker(&mut self, number: usize) -> Option<i32> {
+        let mut worker = self.workers.get_mut(number).and_then(Option::take).expect("a worker that runs");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = worker.try_wait().expect("a child") {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "the worker does not leave");
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Runs a client command against this cluster.
+    ///
+    /// # Panics
+    /// The binary cannot be started.
+    #[must_use]
+    #[allow(clippy::expect_used, reason = "test support")]
+    pub fn ask(&self, arguments: &[&str]) -> Output {
+        Command::new(binary())
+            .args(arguments)
+            .args(["--coordinator", &self.url()])
+            .args(&self.client_arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .output()
+            .expect("the binary starts")
+    }
+
+    /// Submits a survey and gives its id.
+    ///
+    /// # Panics
+    /// It is refused.
+    #[must_use]
+    pub fn submit(&self, survey: &str, more: &[&str]) -> String {
+        let mut arguments = vec!["submit", survey];
+        arguments.extend(more);
+        let output = self.ask(&arguments);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "submit: {said}{}\n{}", String::from_utf8_lossy(&output.stderr), self.logs());
+        said.split_whitespace().last().unwrap_or_default().to_owned()
+    }
+
+    /// The line of a survey, which starts with its state.
+    #[must_use]
+    pub fn status(&self, survey: &str) -> String {
+        String::from_utf8_lossy(&self.ask(&["status", survey]).stdout).trim().to_owned()
+    }
+
+    /// Waits for a survey's end and gives its state.
+    ///
+    /// # Panics
+    /// It does not end.
+    #[must_use]
+    pub fn end_of(&self, survey: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let line = self.status(survey);
+            let state = line.split_whitespace().next().unwrap_or_default();
+            if matches!(state, "complete" | "complete-with-gaps" | "failed" | "cancelled") {
+                return state.to_owned();
+            }
+            assert!(Instant::now() < deadline, "{line}\n{}", self.logs());
+            std::thread::sleep(4 * LOOK);
+        }
+    }
+
+    fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what}: never\n{}", self.logs());
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// The ends of all logs.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let mut text = String::new();
+        let mut paths: Vec<PathBuf> =
+            std::fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths.iter().filter(|path| path.extension().is_some_and(|kind| kind == "err")) {
+            let log = std::fs::read_to_string(path).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines.get(lines.len().saturating_sub(25)..).unwrap_or_default().join("\n");
+            text.push_str(&format!("== {}\n{last}\n", path.display()));
+        }
+        text
+    }
+}
+
+fn end(child: &mut Option<Child>) -> bool {
+    let Some(mut child) = child.take() else { return false };
+    let _ = child.kill();
+    let _ = child.wait();
+    true
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        end(&mut self.coordinator);
+        self.workers.iter_mut().for_each(|worker| {
+            end(worker);
+        });
+    }
+}
