@@ -194,7 +194,7 @@ impl Survey {
     async fn attempt(&self, key: JobKey, inputs: &[JobKey]) -> Result<ObjectRef, JobError> {
         let inputs = inputs.iter().map(|&from| JobInput { from, object: self.done.get(&from).cloned() }).collect();
         let job = Job { key, plan: self.plan_object.clone(), inputs, memory: 1 << 30 };
-        worker::jobs::run(&self.context, &job).await.map(|committed| committed.object)
+        worker::jobs::run(&self.context, &job, &worker::Progress::default()).await.map(|committed| committed.object)
     }
 
     async fn job(&mut self, key: JobKey, inputs: &[JobKey]) {
