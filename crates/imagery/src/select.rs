@@ -53,8 +53,7 @@ pub fn choose(
         scenes.par_iter().map(|scene| Ground::of(scene, grid, &to)).collect()
     };
     let (ground_before, ground_after) = (on_ground(before)?, on_ground(after)?);
-    let choice =
-        Choice { before, after, ground_before: &ground_before, ground_after: &ground_after, detector };
+    let choice = Choice { before, after, ground_before: &ground_before, ground_after: &ground_after, detector };
     let rows: Vec<&[Cell]> = cells.chunk_by(|a, b| a.row == b.row).collect();
     let by_row: Vec<Vec<Vec<Pair>>> =
         rows.par_iter().map(|row| choose_row(&choice, row)).collect::<Result<_, ImageryError>>()?;
@@ -105,8 +104,7 @@ fn assemble(
     warnings: Vec<String>,
 ) -> Result<Selection, ImageryError> {
     let chosen: BTreeSet<Pair> = by_cell.iter().flatten().copied().collect();
-    let mut scenes: Vec<&Scene> =
-        chosen.iter().flat_map(|&(b, a)| [&choice.before[b], &choice.after[a]]).collect();
+    let mut scenes: Vec<&Scene> = chosen.iter().flat_map(|&(b, a)| [&choice.before[b], &choice.after[a]]).collect();
     scenes.sort_by(|a, b| (a.acquired, &a.id).cmp(&(b.acquired, &b.id)));
     // A scene of both windows is one scene; two files of one name and day are not.
     scenes.dedup_by(|a, b| a == b);
@@ -124,8 +122,7 @@ fn assemble(
         pairs.push(((b, a), pair));
     }
     pairs.sort_by(|a, b| a.1.key.cmp(&b.1.key));
-    let place: BTreeMap<Pair, u32> =
-        pairs.iter().enumerate().map(|(place, (pair, _))| (*pair, place as u32)).collect();
+    let place: BTreeMap<Pair, u32> = pairs.iter().enumerate().map(|(place, (pair, _))| (*pair, place as u32)).collect();
     let by_cell = cells
         .iter()
         .zip(by_cell)

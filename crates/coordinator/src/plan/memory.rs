@@ -64,9 +64,7 @@ impl Memory {
             .map(|pair| {
                 let mut rect = |index: u32, bands| {
                     let scene = scene(plan, index)?;
-                    *rects
-                        .entry((index, bands))
-                        .or_insert_with(|| scene_rect(&plan.grid, scene, bands).ok().flatten())
+                    *rects.entry((index, bands)).or_insert_with(|| scene_rect(&plan.grid, scene, bands).ok().flatten())
                 };
                 let before = rect(pair.before, pair.before_bands.as_slice());
                 let after = rect(pair.after, pair.after_bands.as_slice());
@@ -202,7 +200,69 @@ pub fn largest(plan: &SurveyPlan, memory: &Memory, costs: &[TileCost]) -> (u64, 
 
 /// The four blocks below a block; of the whole grid, those around its origin.
 fn children(block: Block) -> [Block; 4] {
-    let (level, y, x) =
-        if block == Block::WHOLE { (30, -1, -1) } else { (block.level - 1, 2 * block.y, 2 * block.x) };
+    let (level, y, x) = if block == Block::WHOLE { (30, -1, -1) } else { (block.level - 1, 2 * block.y, 2 * block.x) };
     [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(dy, dx)| Block { level, y: y + dy, x: x + dx })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tiles;
+    use crate::schedule::graph::Graph;
+    use crate::testing::{plan_of_cells, with_rasters};
+
+    const MIB: u64 = 1 << 20;
+
+    /// Eight by eight cells of one pair of four-band scenes, tiles of two cells a side.
+    fn plan() -> SurveyPlan {
+        let cells: Vec<(i32, i32, &[u32])> =
+            (0..8).flat_map(|row| (0..8).map(move |col| (row, col, &[0_u32][..]))).collect();
+        let mut plan = with_rasters(plan_of_cells(&cells, 1024, 2), 4096);
+        for county in &mut plan.counties {
+            county.border = geo::Rect::new((0.0, -4096.0), (4096.0, 0.0)).to_polygon().into();
+        }
+        plan
+    }
+
+    #[test]
+    fn a_detection_holds_the_windows_of_its_pairs_and_more_pairs_hold_more() {
+        let memory = Memory::new(&plan());
+        let rect = PixelRect::new(-50, -50, 1074, 1074);
+        let windows = 1124 * 1124 * (2 * (4 * 2 + 1));
+        let one = memory.detect(rect, &[(0, rect)]);
+        assert!(one > BASE_BYTES + windows, "{} MiB", one / MIB);
+        assert!(memory.detect(rect, &[(0, rect), (0, rect)]) >= one + windows);
+        // A pair that fills a corner is read in the corner.
+        let corner = PixelRect::new(-50, -50, 200, 200);
+        assert!(memory.detect(rect, &[(0, rect), (0, corner)]) < one + windows);
+    }
+
+    #[test]
+    fn a_calibration_holds_its_sample_twice() {
+        // 64 cells of 2 + 2 bands: 16 of them are sampled.
+        let sample = 16 * 512 * 512 * (4 * 4 + 2);
+        assert_eq!(Memory::new(&plan()).calibrate(0), BASE_BYTES + 2 * sample);
+    }
+
+    #[test]
+    fn the_largest_job_of_a_plan_is_the_largest_of_its_graph() {
+        let plan = plan();
+        let memory = Memory::new(&plan);
+        let costs = tiles(&plan, &memory, 50);
+        let graph = Graph::new(&plan, 50);
+        let (bytes, key) = largest(&plan, &memory, &costs);
+        let (in_graph, job) = graph.largest_memory().unwrap();
+        assert_eq!((bytes, key), (in_graph, Some(job)));
+        // All kinds of job are looked at, not the tiles alone.
+        assert!(!matches!(job, JobKey::Detect(_)), "{job}");
+    }
+
+    #[test]
+    fn what_a_merge_holds_grows_with_the_border_and_not_with_the_ground() {
+        let cells: Vec<(i32, i32, &[u32])> =
+            (0..64).flat_map(|row| (0..64).map(move |col| (row, col, &[0_u32][..]))).collect();
+        let memory = Memory::new(&plan_of_cells(&cells, 512, 1));
+        let side = |level: u8| memory.merge(&children(Block { level, y: 0, x: 0 }), 0) - BASE_BYTES;
+        assert_eq!((side(5), side(6)), (4 * 4 * 16 * 512 * BORDER_BYTES, 4 * 4 * 32 * 512 * BORDER_BYTES));
+    }
 }

@@ -129,9 +129,8 @@ async fn scenes(
     let found: Found = catalog::search(stores, window, which, bbox).await.map_err(PlanError::input(which))?;
     warnings.extend(found.refused.iter().map(|(scene, cause)| format!("{which}: scene {scene} is left out: {cause}")));
     found.require(window, which).map_err(no_scene)?;
-    let (complete, refused) = catalog::complete_all(stores, found.scenes, depth == Depth::Files)
-        .await
-        .map_err(PlanError::input(which))?;
+    let (complete, refused) =
+        catalog::complete_all(stores, found.scenes, depth == Depth::Files).await.map_err(PlanError::input(which))?;
     for (id, error) in refused {
         if error.class() != FailureClass::BadInput {
             return Err(PlanError::Input { key: which.to_owned(), error });

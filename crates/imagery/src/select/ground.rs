@@ -93,7 +93,10 @@ impl Ground {
         let footprint = Some(footprint(CELL_PX - 1)).filter(|footprint| !footprint.is_empty());
         let is_beside = footprint.as_ref().is_some_and(|footprint| !Extent::around(footprint).shares_a_pixel(&extent));
         let warning = is_beside.then(|| {
-            format!("scene {}: its geometry lies beside its raster; its raster is taken for covered as a whole", scene.id)
+            format!(
+                "scene {}: its geometry lies beside its raster; its raster is taken for covered as a whole",
+                scene.id
+            )
         });
         Ok(Self { rings, footprint: footprint.filter(|_| !is_beside), extent, warning })
     }
@@ -208,7 +211,10 @@ impl Ring {
             return None;
         }
         let span = |of: fn(&(f64, f64)) -> f64| {
-            points.iter().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), at| (low.min(at), high.max(at)))
+            points
+                .iter()
+                .map(of)
+                .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), at| (low.min(at), high.max(at)))
         };
         let extent = Extent { rows: span(|point| point.0), cols: span(|point| point.1) };
         let mut ring = Self { points, extent, passed: Vec::new() };

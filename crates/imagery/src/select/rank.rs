@@ -92,8 +92,7 @@ impl Choice<'_> {
                 let pair = (b.scene, a.scene);
                 let (earlier, later) = (&self.before[b.scene], &self.after[a.scene]);
                 let points = b.points.common(a.points);
-                let meet =
-                    !points.is_none() || self.ground_before[b.scene].shares_a_pixel(&self.ground_after[a.scene]);
+                let meet = !points.is_none() || self.ground_before[b.scene].shares_a_pixel(&self.ground_after[a.scene]);
                 if earlier.acquired >= later.acquired || !meet {
                     continue;
                 }

@@ -117,9 +117,7 @@ fn core_bands_in_common_are_compared_and_a_named_band_must_be_there() {
     let names: Vec<&str> = selection.pairs[0].before_bands.iter().map(BandName::as_str).collect();
     assert_eq!(names, ["green", "red", "nir"]);
     let named = DetectorSpec { bands: Some(vec!["swir16".into()]), ..DetectorSpec::default() };
-    assert!(
-        choose(&cells(), &grid(), &before, &after, &named).unwrap_err().to_string().contains("no band `swir16`")
-    );
+    assert!(choose(&cells(), &grid(), &before, &after, &named).unwrap_err().to_string().contains("no band `swir16`"));
 }
 
 #[test]
@@ -148,8 +146,7 @@ fn keys(selection: &Selection, cell: usize) -> Vec<&str> {
 
 /// The footprint of the columns `col0..col1` of the rasters above, longitude and latitude.
 fn footprint(col0: i32, col1: i32) -> MultiPolygon<f64> {
-    let to_degrees =
-        Transformer::new(&Crs::parse("EPSG:32652").unwrap(), &Crs::parse("EPSG:4326").unwrap()).unwrap();
+    let to_degrees = Transformer::new(&Crs::parse("EPSG:32652").unwrap(), &Crs::parse("EPSG:4326").unwrap()).unwrap();
     let corners = [(col0, 0), (col1, 0), (col1, 1024), (col0, 1024), (col0, 0)];
     let ring: LineString<f64> = corners
         .into_iter()
@@ -161,10 +158,8 @@ fn footprint(col0: i32, col1: i32) -> MultiPolygon<f64> {
 
 #[test]
 fn a_cell_that_a_clear_pair_fills_is_read_once_and_one_under_clouds_more_often() {
-    let clear = |id: &str, date: &str, percent: f64| Scene {
-        cloud_cover: Some(percent),
-        ..scene(id, date, (0, 2048), RGB)
-    };
+    let clear =
+        |id: &str, date: &str, percent: f64| Scene { cloud_cover: Some(percent), ..scene(id, date, (0, 2048), RGB) };
     let before = [clear("b", "2023-06-01", 0.0), clear("b2", "2023-06-05", 0.0)];
     let after = [clear("a", "2024-06-01", 1.0), clear("a2", "2024-06-05", 2.0), clear("a3", "2024-06-09", 0.0)];
     let selection = choose(&cells(), &grid(), &before, &after, &DetectorSpec::default()).unwrap();
@@ -181,16 +176,10 @@ fn a_cell_that_a_clear_pair_fills_is_read_once_and_one_under_clouds_more_often()
 fn a_raster_of_which_the_swath_fills_half_comes_after_one_that_is_full_there() {
     let before = [scene("b", "2023-06-01", (0, 4096), RGB)];
     // The half lies in the west: its footprint says so. It is clear, and the whole one is not.
-    let half = Scene {
-        footprint: footprint(0, 1024),
-        cloud_cover: Some(0.0),
-        ..scene("half", "2024-06-01", (0, 4096), RGB)
-    };
-    let whole = Scene {
-        footprint: footprint(0, 4096),
-        cloud_cover: Some(4.0),
-        ..scene("whole", "2024-06-20", (0, 4096), RGB)
-    };
+    let half =
+        Scene { footprint: footprint(0, 1024), cloud_cover: Some(0.0), ..scene("half", "2024-06-01", (0, 4096), RGB) };
+    let whole =
+        Scene { footprint: footprint(0, 4096), cloud_cover: Some(4.0), ..scene("whole", "2024-06-20", (0, 4096), RGB) };
     let cells: Vec<Cell> = PixelRect::new(0, 0, 512, 4096).cells().collect();
     let choose = |after: &[Scene]| choose(&cells, &grid(), &before, after, &DetectorSpec::default()).unwrap();
     let selection = choose(&[half.clone(), whole.clone()]);
@@ -207,7 +196,11 @@ fn a_raster_of_which_the_swath_fills_half_comes_after_one_that_is_full_there() {
     let lost = Scene { footprint: footprint(90_000, 91_000), ..half };
     let selection = choose(&[lost]);
     assert!(selection.by_cell.iter().all(|cell| cell.pairs.len() == 1));
-    assert!(selection.warnings[0].contains("scene half: its geometry lies beside its raster"), "{:?}", selection.warnings);
+    assert!(
+        selection.warnings[0].contains("scene half: its geometry lies beside its raster"),
+        "{:?}",
+        selection.warnings
+    );
 }
 
 #[test]
