@@ -77,7 +77,7 @@ impl Memory {
     /// Bytes of a calibration.
     #[must_use]
     pub fn calibrate(&self, pair: u32) -> u64 {
-        self.pair(pair).map_or(BASE_BYTES, |pair| BASE_BYTES + pair.calibrate)
+        whole_kib(self.pair(pair).map_or(BASE_BYTES, |pair| BASE_BYTES + pair.calibrate))
     }
 
     /// Pixels that the calibration of a pair samples.
@@ -101,7 +101,7 @@ impl Memory {
             scratch = scratch.max(rows * cols * EVIDENCE_SCRATCH_BYTES);
         }
         let computing = evidence.saturating_add(scratch.max(grown.pixels() as u64 * COMPOSITE_BYTES));
-        BASE_BYTES.saturating_add(kept).saturating_add(reading.max(computing))
+        whole_kib(BASE_BYTES.saturating_add(kept).saturating_add(reading.max(computing)))
     }
 
     /// Bytes of a merge of the blocks `below`, under which there are so many tiles.
@@ -113,14 +113,15 @@ impl Memory {
             .filter_map(|block| block.rect(self.tile_px).intersection(&planned))
             .map(|rect| 2 * (rect.rows() as u64 + rect.cols() as u64))
             .sum();
-        BASE_BYTES.saturating_add(border.saturating_mul(BORDER_BYTES)).saturating_add(tiles.saturating_mul(TILE_BYTES))
+        let parts = border.saturating_mul(BORDER_BYTES);
+        whole_kib(BASE_BYTES.saturating_add(parts).saturating_add(tiles.saturating_mul(TILE_BYTES)))
     }
 
     /// Bytes of the assembly of a county whose sites may have been seen by `pairs`, in a survey of so many tiles.
     #[must_use]
     pub fn assemble(&self, pairs: impl IntoIterator<Item = u32>, tiles: u64) -> u64 {
         let look = pairs.into_iter().filter_map(|pair| self.pair(pair)).map(|pair| pair.look).max().unwrap_or(0);
-        BASE_BYTES.saturating_add(look).saturating_add(tiles.saturating_mul(TILE_BYTES))
+        whole_kib(BASE_BYTES.saturating_add(look).saturating_add(tiles.saturating_mul(TILE_BYTES)))
     }
 
     fn pair(&self, pair: u32) -> Option<&PairMemory> {
@@ -159,6 +160,11 @@ impl PairMemory {
             .unwrap_or(0);
         Self { before, after, calibrate, sample_px: cells * (CELL_PX as u64).pow(2), look }
     }
+}
+
+/// Whole kibibytes: as fine as anybody counts.
+fn whole_kib(bytes: u64) -> u64 {
+    bytes.div_ceil(1024).saturating_mul(1024)
 }
 
 fn scene(plan: &SurveyPlan, index: u32) -> Option<&Scene> {
