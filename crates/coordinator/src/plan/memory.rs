@@ -30,6 +30,8 @@ const FOOTPRINT_BYTES: u64 = 64;
 const WINDOW_PX: u64 = 1538;
 /// A pixel of the grid is divided into at most this many per side for such a window.
 const MAX_DIVISION: f64 = 16.0;
+/// Bytes of findings that any merge may load.
+const FINDINGS_BYTES: u64 = 16 << 20;
 /// Bytes of the parts of components that touch the border of a block, per pixel of that border.
 const BORDER_BYTES: u64 = 16;
 /// Bytes of what a block says of each tile below it: counts by county, and where closed components are.
@@ -113,7 +115,7 @@ impl Memory {
             .filter_map(|block| block.rect(self.tile_px).intersection(&planned))
             .map(|rect| 2 * (rect.rows() as u64 + rect.cols() as u64))
             .sum();
-        let parts = border.saturating_mul(BORDER_BYTES);
+        let parts = FINDINGS_BYTES.saturating_add(border.saturating_mul(BORDER_BYTES));
         whole_kib(BASE_BYTES.saturating_add(parts).saturating_add(tiles.saturating_mul(TILE_BYTES)))
     }
 
@@ -268,7 +270,8 @@ mod tests {
         let cells: Vec<(i32, i32, &[u32])> =
             (0..64).flat_map(|row| (0..64).map(move |col| (row, col, &[0_u32][..]))).collect();
         let memory = Memory::new(&plan_of_cells(&cells, 512, 1));
-        let side = |level: u8| memory.merge(&children(Block { level, y: 0, x: 0 }), 0) - BASE_BYTES;
+        let least = BASE_BYTES + FINDINGS_BYTES;
+        let side = |level: u8| memory.merge(&children(Block { level, y: 0, x: 0 }), 0) - least;
         assert_eq!((side(5), side(6)), (4 * 4 * 16 * 512 * BORDER_BYTES, 4 * 4 * 32 * 512 * BORDER_BYTES));
     }
 }
