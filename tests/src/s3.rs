@@ -3,14 +3,18 @@
 //! It is `s3s-fs` over a folder, with two repairs: a lock per key, without which its conditional PUT is racy, and
 //! `TCP_NODELAY`, without which a GET takes 40 ms.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::TryStreamExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
 use s3s::auth::SimpleAuth;
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
@@ -115,6 +119,122 @@ impl S3 for Serialised {
     }
 }
 
+fn environment(address: SocketAddr) -> Vec<(&'static str, String)> {
+    vec![
+        ("AWS_ENDPOINT_URL", format!("http://{address}")),
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY.into()),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.into()),
+        ("AWS_REGION", REGION.into()),
+        ("AWS_ALLOW_HTTP", "true".into()),
+    ]
+}
+
+/// An S3 server for a test: MinIO where `minio` is on the path, else the dev server. Stops when dropped.
+pub enum TestServer {
+    /// MinIO, as a process of its own.
+    Minio(Minio),
+    /// The dev server, in this process.
+    Dev(DevS3),
+}
+
+/// A running MinIO.
+pub struct Minio {
+    address: SocketAddr,
+    process: Child,
+}
+
+impl Drop for Minio {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl TestServer {
+    /// Serves the folders of `root` as buckets, on a free port of this machine.
+    ///
+    /// # Errors
+    /// Where no server can be started.
+    pub async fn start(root: &Path) -> std::io::Result<Self> {
+        let Some(program) = on_path("minio") else {
+            return Ok(Self::Dev(DevS3::start(root, SocketAddr::from(([127, 0, 0, 1], 0))).await?));
+        };
+        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let process = Command::new(program)
+            .args(["server", "--quiet", "--address", &address.to_string()])
+            .arg(root)
+            .envs([("MINIO_ROOT_USER", ACCESS_KEY), ("MINIO_ROOT_PASSWORD", SECRET_KEY)])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut server = Minio { address, process };
+        // Until it takes connections, or has ended.
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = server.process.try_wait()? {
+                return Err(std::io::Error::other(format!("minio has ended ({status})")));
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(Self::Minio(server))
+    }
+
+    /// The environment that points `object_store` at this server.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Minio(server) => environment(server.address),
+            Self::Dev(server) => server.environment(),
+        }
+    }
+
+    /// One of its buckets.
+    ///
+    /// # Errors
+    /// Where `object_store` does not take the settings.
+    pub fn bucket(&self, name: &str) -> object_store::Result<AmazonS3> {
+        let builder = AmazonS3Builder::new().with_bucket_name(name);
+        let settings = self.environment();
+        let settled = settings.iter().try_fold(builder, |builder, (name, value)| {
+            Ok::<_, object_store::Error>(builder.with_config(name.to_ascii_lowercase().parse()?, value))
+        });
+        // MinIO is ready to serve a moment after it takes connections.
+        settled?.with_retry(RetryConfig { max_retries: 20, ..RetryConfig::default() }).build()
+    }
+}
+
+/// Puts the files below a folder into a bucket, under `prefix/`.
+///
+/// # Errors
+/// What the store says.
+pub async fn upload(bucket: &AmazonS3, prefix: &str, files: BTreeMap<String, Vec<u8>>) -> object_store::Result<()> {
+    for (name, bytes) in files {
+        bucket.put(&format!("{prefix}/{name}").as_str().into(), bytes.into()).await?;
+    }
+    Ok(())
+}
+
+/// The objects under `prefix/`, by the rest of their keys.
+///
+/// # Errors
+/// What the store says.
+pub async fn download(bucket: &AmazonS3, prefix: &str) -> object_store::Result<BTreeMap<String, Vec<u8>>> {
+    let listed: Vec<_> = bucket.list(Some(&prefix.into())).try_collect().await?;
+    let mut found = BTreeMap::new();
+    for object in listed {
+        let key = object.location.to_string();
+        let bytes = bucket.get(&object.location).await?.bytes().await?;
+        found.insert(key.trim_start_matches(prefix).trim_start_matches('/').to_owned(), bytes.to_vec());
+    }
+    Ok(found)
+}
+
+/// Where a program lies, if it is on the path.
+#[allow(clippy::disallowed_methods, reason = "test support: the environment of the test run")]
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
 /// A running dev server. Stops when dropped.
 pub struct DevS3 {
     address: SocketAddr,
@@ -158,13 +278,7 @@ impl DevS3 {
     /// The environment that points `object_store` at this server.
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("AWS_ENDPOINT_URL", format!("http://{}", self.address)),
-            ("AWS_ACCESS_KEY_ID", ACCESS_KEY.into()),
-            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.into()),
-            ("AWS_REGION", REGION.into()),
-            ("AWS_ALLOW_HTTP", "true".into()),
-        ]
+        environment(self.address)
     }
 
     /// Where it listens.

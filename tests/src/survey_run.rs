@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 /// The built binary; `GROUNDBREAK_BIN` names another one.
 ///
@@ -63,6 +64,60 @@ pub fn refuse(arguments: &[&str], environment: &[(&str, String)]) -> (i32, Strin
     assert!(!output.status.success(), "groundbreak {} succeeded", arguments.join(" "));
     assert!(!stderr.contains("panicked"), "groundbreak {} panicked:\n{stderr}", arguments.join(" "));
     (output.status.code().expect("an exit code"), stderr)
+}
+
+/// What a process took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Taken {
+    /// The most memory that it ever held, bytes (`VmHWM`).
+    pub peak_bytes: u64,
+    /// User and system time, seconds, all threads together.
+    pub core_seconds: f64,
+}
+
+/// Runs `groundbreak`, checks that it succeeds and says what it took.
+///
+/// # Panics
+/// Where it cannot be started or fails.
+#[must_use]
+#[allow(clippy::expect_used, reason = "test support")]
+pub fn measure(arguments: &[&str]) -> Taken {
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let mut command = Command::new(binary());
+    let mut child =
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts");
+    let of_process = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", child.id())).unwrap_or_default();
+    let read = |taken: &mut Taken| {
+        let status = of_process("status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+        taken.peak_bytes = taken.peak_bytes.max(kib.unwrap_or(0) * 1024);
+        // After the name in brackets: state, then numbers, of which utime and stime are the 11th and 12th.
+        let stat = of_process("stat");
+        let ticks: Vec<f64> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .skip(1)
+            .filter_map(|field| field.parse().ok())
+            .collect();
+        let seconds = ticks.get(10).zip(ticks.get(11)).map_or(0.0, |(user, system)| (user + system) / TICKS_PER_SECOND);
+        taken.core_seconds = taken.core_seconds.max(seconds);
+    };
+    let mut taken = Taken::default();
+    loop {
+        // The kernel keeps both as long as the process is there: what is read last before its end is enough.
+        read(&mut taken);
+        let stat = of_process("stat");
+        if stat.rsplit(')').next().is_none_or(|fields| fields.trim_start().starts_with(['Z', 'X'])) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let ended = child.wait().expect("the process ends");
+    assert!(ended.success(), "groundbreak {} failed with {ended}", arguments.join(" "));
+    taken
 }
 
 /// The files below a folder by relative path, with their bytes.

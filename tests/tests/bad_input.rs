@@ -39,6 +39,28 @@ fn swapped_windows_are_refused() {
 }
 
 #[test]
+fn a_window_without_a_scene_is_refused_with_the_nearest_scene() {
+    let fixture = Fixture::new();
+    let ring = [[128.99, 41.53], [129.02, 41.53], [129.02, 41.56], [128.99, 41.56], [128.99, 41.53]];
+    let bands = ["red", "green", "blue", "nir"].map(|name| serde_json::json!({ "name": name, "common_name": name }));
+    let item = serde_json::json!({
+        "type": "Feature", "stac_version": "1.0.0", "id": "late", "links": [],
+        "stac_extensions": ["https://stac-extensions.github.io/eo/v1.1.0/schema.json"],
+        "geometry": { "type": "Polygon", "coordinates": [ring] }, "bbox": [128.99, 41.53, 129.02, 41.56],
+        "properties": { "datetime": "2024-07-04T02:00:00Z" },
+        "assets": { "data": {
+            "href": "./after.tif", "type": "image/tiff; application=geotiff", "roles": ["data"], "eo:bands": bands,
+        } },
+    });
+    fixture.write("item.json", &item.to_string());
+    fixture.edit(
+        r#"scenes = [{ href = "after.tif", date = 2024-05-29, bands = ["red", "green", "blue", "nir"] }]"#,
+        "catalog = \"item.json\"\nfrom = 2024-05-01\nto = 2024-06-30",
+    );
+    refused(&fixture, &["after.catalog", "2024-05-01 to 2024-06-30", "late of 2024-07-04", "widen the window"]);
+}
+
+#[test]
 fn an_empty_county_file_is_refused() {
     let fixture = Fixture::new();
     fixture.write("counties.geojson", r#"{"type":"FeatureCollection","features":[]}"#);

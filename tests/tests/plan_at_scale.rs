@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use groundbreak_tests::survey_run::{refuse, shared, succeed, table};
+use std::path::Path;
+
+use groundbreak_tests::survey_run::{Taken, measure, refuse, shared, succeed, table};
 
 fn plan(counties: &str, more: &[&str]) -> (tempfile::TempDir, serde_json::Value) {
     let work = tempfile::tempdir().unwrap();
@@ -50,4 +52,32 @@ fn all_counties_of_the_united_states_are_planned_and_the_invalid_ones_are_named(
         refuse(&["plan", survey.to_str().unwrap(), "--out", work.path().join("again").to_str().unwrap()], &[]);
     assert_eq!(code, 3);
     assert!(message.contains("not a valid polygon"), "{message}");
+}
+
+/// Half a million tiles, or three thousand counties, are a matter of seconds and less than a gibibyte. Core-seconds and
+/// not those of a clock: other tests run at the same time.
+#[test]
+fn whole_countries_are_planned_in_seconds() {
+    let Some(data) = shared("whole_countries_are_planned_in_seconds") else { return };
+    let take = |counties: &str, resolution: &str, least_tiles: u64| -> Taken {
+        let work = tempfile::tempdir().unwrap();
+        let path = |name: &str| work.path().join(name).to_string_lossy().into_owned();
+        let counties = data.join("data/boundaries").join(counties).to_string_lossy().into_owned();
+        let world = path("world");
+        succeed(
+            &["simulate", "--out", &world, "--items-only", "--counties", &counties, "--resolution", resolution],
+            &[],
+        );
+        let taken = measure(&["plan", &format!("{world}/survey.toml"), "--out", &path("plan")]);
+        let summary = std::fs::read(Path::new(&path("plan")).join("plan.json")).unwrap();
+        let summary: serde_json::Value = serde_json::from_slice(&summary).unwrap();
+        assert!(summary["tiles"].as_u64().unwrap() > least_tiles, "{summary}");
+        taken
+    };
+    for (counties, resolution, tiles) in [("dprk_adm2.geojson", "0.5", 450_000), ("us_counties.geojson", "10", 80_000)]
+    {
+        let taken = take(counties, resolution, tiles);
+        assert!(taken.peak_bytes < 1 << 30 && taken.core_seconds < 12.0, "{counties}: {taken:?}");
+        assert!(taken.peak_bytes > 50 << 20, "{counties}: {taken:?}");
+    }
 }

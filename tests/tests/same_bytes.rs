@@ -4,13 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use groundbreak_tests::fixture::{self, Fixture, NORTH, WEST};
-use groundbreak_tests::s3::DevS3;
-use groundbreak_tests::survey_run::{files, succeed};
-use object_store::ObjectStoreExt;
-use object_store::aws::AmazonS3Builder;
+use groundbreak_tests::s3::{TestServer, download, upload};
+use groundbreak_tests::survey_run::{files, succeed, table};
 
 /// A survey whose hard parts lie on every border: two scenes per date that overlap, clouds as nodata, a lot over the
 /// corner of tiles.
@@ -93,34 +90,58 @@ async fn results_do_not_depend_on_whether_things_lie_in_a_folder_or_a_bucket() {
 
     let buckets = tempfile::tempdir().unwrap();
     std::fs::create_dir(buckets.path().join("survey")).unwrap();
-    let server = DevS3::start(buckets.path(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let environment = server.environment();
-    let mut builder = AmazonS3Builder::new().with_bucket_name("survey");
-    for (name, value) in &environment {
-        builder = builder.with_config(name.to_ascii_lowercase().parse().unwrap(), value);
-    }
-    let bucket = builder.build().unwrap();
-    for name in ["before.tif", "after.tif", "after_east.tif", "counties.geojson"] {
-        let bytes = std::fs::read(fixture.path(name)).unwrap();
-        bucket.put(&format!("in/{name}").as_str().into(), bytes.into()).await.unwrap();
-    }
+    let server = TestServer::start(buckets.path()).await.unwrap();
+    let bucket = server.bucket("survey").unwrap();
+    let names = ["before.tif", "after.tif", "after_east.tif", "counties.geojson"];
+    let inputs = names.map(|name| (name.to_owned(), std::fs::read(fixture.path(name)).unwrap()));
+    upload(&bucket, "in", inputs.into()).await.unwrap();
     let text = std::fs::read_to_string(fixture.survey()).unwrap();
-    let moved = ["before.tif", "after.tif", "after_east.tif", "counties.geojson"]
-        .iter()
-        .fold(text, |text, name| text.replace(&format!("\"{name}\""), &format!("\"s3://survey/in/{name}\"")));
-    fixture.write("survey.toml", &moved);
-    let survey = fixture.survey();
+    fixture.write("survey.toml", &moved(&text, &names, "s3://survey/in"));
+    let (survey, environment) = (fixture.survey(), server.environment());
     tokio::task::spawn_blocking(move || succeed(&["run", &survey, "--out", "s3://survey/out"], &environment))
         .await
         .unwrap();
-    let found = files(&buckets.path().join("survey/out/results"));
-    assert_same(&without_metadata(found), &reference, "bucket");
+    assert_same(&download(&bucket, "out/results").await.unwrap(), &reference, "bucket");
 }
 
-/// What the dev server keeps beside the objects is no object.
-fn without_metadata(files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
-    files
-        .into_iter()
-        .filter(|(name, _)| Path::new(name).file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.')))
-        .collect()
+/// The demo's world with its STAC catalog, coarser so that it takes seconds: catalog, scenes, layers and output.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_survey_gives_the_same_bytes_from_a_folder_and_from_a_bucket() {
+    let work = tempfile::tempdir().unwrap();
+    let path = |name: &str| work.path().join(name).to_string_lossy().into_owned();
+    let world = path("world");
+    let coarse = ["--before-resolution", "2", "--after-resolution", "1.5"];
+    succeed(&[&["simulate", "--out", &world, "--seed", "7"], &coarse[..]].concat(), &[]);
+    let survey = format!("{world}/survey.toml");
+    succeed(&["run", &survey, "--out", &path("reference")], &[]);
+    let results = work.path().join("reference/results");
+    let counties = table(&results.join("counties.csv"));
+    assert!(counties.len() >= 4, "{} counties", counties.len());
+    assert!(counties.iter().any(|county| county["site_count"] != "0"), "a survey without a site proves little");
+
+    let buckets = tempfile::tempdir().unwrap();
+    std::fs::create_dir(buckets.path().join("demo")).unwrap();
+    let server = TestServer::start(buckets.path()).await.unwrap();
+    let bucket = server.bucket("demo").unwrap();
+    let mut inputs = files(std::path::Path::new(&world));
+    let text = String::from_utf8(inputs.remove("survey.toml").unwrap()).unwrap();
+    let named: Vec<String> = inputs.keys().filter(|name| text.contains(&format!("\"{name}\""))).cloned().collect();
+    let named: Vec<&str> = named.iter().map(String::as_str).collect();
+    // The folder is not needed any more: what is read comes from the bucket.
+    std::fs::remove_dir_all(&world).unwrap();
+    upload(&bucket, "world", inputs).await.unwrap();
+    let survey = path("survey.toml");
+    std::fs::write(&survey, moved(&text, &named, "s3://demo/world")).unwrap();
+    let environment = server.environment();
+    tokio::task::spawn_blocking(move || succeed(&["run", &survey, "--out", "s3://demo/out"], &environment))
+        .await
+        .unwrap();
+    assert_same(&download(&bucket, "out/results").await.unwrap(), &files(&results), "demo in a bucket");
+}
+
+/// A survey file whose inputs lie elsewhere.
+fn moved(text: &str, names: &[&str], prefix: &str) -> String {
+    names
+        .iter()
+        .fold(text.to_owned(), |text, name| text.replace(&format!("\"{name}\""), &format!("\"{prefix}/{name}\"")))
 }

@@ -196,8 +196,10 @@ impl Outcome {
     /// A plan and outcomes that do not belong together.
     pub fn table(&self) -> Result<String> {
         const LISTED: usize = 60;
-        let width = if std::io::IsTerminal::is_terminal(&std::io::stdout()) { None } else { Some(140) };
-        Ok(report::table::counties(&report::summary::counties(&self.input())?, width, LISTED))
+        const PLAIN_COLUMNS: u16 = 140;
+        // Without a terminal (a pipe, a file) there is no width to keep to.
+        let width = console::Term::stdout().size_checked().map_or(PLAIN_COLUMNS, |(_rows, columns)| columns);
+        Ok(report::table::counties(&report::summary::counties(&self.input())?, Some(width), LISTED))
     }
 
     /// Keeps what is needed to make the report again.

@@ -75,6 +75,45 @@ fn scene(id: &str) -> survey::scene::Scene {
     }
 }
 
+/// The same plan with scenes that cover its first `side` pixels in both directions, red and near infrared.
+pub fn with_rasters(mut plan: SurveyPlan, side: u32) -> SurveyPlan {
+    let (crs, resolution) = (plan.grid.crs.clone(), plan.grid.resolution_m);
+    for scene in &mut plan.scenes {
+        scene.assets = vec![survey::scene::Asset {
+            href: String::new(),
+            crs: crs.clone(),
+            transform: survey::grid::GeoTransform {
+                x0: 0.0,
+                x_per_col: resolution,
+                x_per_row: 0.0,
+                y0: 0.0,
+                y_per_col: 0.0,
+                y_per_row: -resolution,
+            },
+            width: side,
+            height: side,
+            bits_per_sample: 16,
+            band_count: 2,
+            size: None,
+            etag: None,
+            checksum: None,
+        }];
+        scene.bands = ["red", "nir"]
+            .iter()
+            .zip(0..)
+            .map(|(name, index)| survey::scene::SceneBand {
+                name: BandName::new(name),
+                asset: 0,
+                index,
+                scale: 1.0,
+                offset: 0.0,
+                nodata: None,
+            })
+            .collect();
+    }
+    plan
+}
+
 /// A plan of cells (row, column, pairs) whose pairs need no scene.
 pub fn plan_of_cells(cells: &[(i32, i32, &[u32])], tile_px: i32, counties: usize) -> SurveyPlan {
     let pairs = cells.iter().flat_map(|(_, _, pairs)| pairs.iter()).max().map_or(0, |&pair| pair + 1);

@@ -3,6 +3,7 @@
 mod asset_read;
 mod estimate;
 mod extent;
+mod in_flight;
 mod opened;
 
 use std::sync::Arc;
@@ -16,8 +17,9 @@ use survey::raster::{PixelState, Plane, SceneWindow};
 use survey::scene::{BandName, Scene};
 
 use self::asset_read::{AssetRead, AssetRequest};
-pub use self::estimate::estimate_bytes;
+pub use self::estimate::ReadCost;
 pub use self::extent::scene_rect;
+use self::in_flight::InFlight;
 use self::opened::Files;
 use crate::blocks::BlockCache;
 use crate::error::ImageryError;
@@ -31,11 +33,25 @@ pub(crate) const ASSETS_AT_ONCE: usize = 4;
 #[derive(Clone)]
 pub struct SceneReader {
     inner: Arc<Inner>,
+    watcher: Watcher,
+}
+
+/// Who is told that a read gets on.
+#[derive(Clone, Default)]
+pub(crate) struct Watcher(Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl Watcher {
+    pub(crate) fn gets_on(&self) {
+        if let Some(told) = &self.0 {
+            told();
+        }
+    }
 }
 
 struct Inner {
     files: Files,
     blocks: BlockCache,
+    in_flight: InFlight,
     pool: Option<Arc<rayon::ThreadPool>>,
 }
 
@@ -62,17 +78,31 @@ pub struct UnreadablePart {
 }
 
 impl SceneReader {
-    /// A reader that keeps at most `cache_bytes` of decoded blocks beside those in use.
+    /// A reader whose decoded blocks take at most about `cache_bytes`: most for blocks that are kept beside those in
+    /// use, a part for those on their way.
     #[must_use]
     pub fn new(stores: Stores, cache_bytes: u64) -> Self {
-        Self { inner: Arc::new(Inner { files: Files::new(stores), blocks: BlockCache::new(cache_bytes), pool: None }) }
+        Self::of(stores, cache_bytes, None)
     }
 
     /// The same reader, whose pixels are resampled on `pool` instead of rayon's global pool.
     #[must_use]
     pub fn with_pool(stores: Stores, cache_bytes: u64, pool: Arc<rayon::ThreadPool>) -> Self {
-        let blocks = BlockCache::new(cache_bytes);
-        Self { inner: Arc::new(Inner { files: Files::new(stores), blocks, pool: Some(pool) }) }
+        Self::of(stores, cache_bytes, Some(pool))
+    }
+
+    fn of(stores: Stores, cache_bytes: u64, pool: Option<Arc<rayon::ThreadPool>>) -> Self {
+        let in_flight = InFlight::out_of(cache_bytes);
+        let blocks = BlockCache::new(cache_bytes.saturating_sub(in_flight.bytes()));
+        let inner = Inner { files: Files::new(stores), blocks, in_flight, pool };
+        Self { inner: Arc::new(inner), watcher: Watcher::default() }
+    }
+
+    /// The same reader, whose reads call `gets_on` whenever a batch of blocks has been fetched and decoded, and when the
+    /// pixels are resampled: a read that hangs does not.
+    #[must_use]
+    pub fn watched(&self, gets_on: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { inner: Arc::clone(&self.inner), watcher: Watcher(Some(Arc::new(gets_on))) }
     }
 
     /// Blocks that were fetched and decoded so far.
@@ -116,6 +146,7 @@ impl SceneReader {
                 bands: wanted,
                 rect,
                 correction: *correction,
+                watcher: self.watcher.clone(),
             };
             read_asset(Arc::clone(&self.inner), request).map_ok(|read| (indices, read))
         });

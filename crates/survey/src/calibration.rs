@@ -2,7 +2,35 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::grid::{CELL_PX, PixelRect};
 use crate::scene::BandName;
+
+/// One cell of so many of a pair's overlap is sampled.
+const SAMPLED_SHARE: u64 = 16;
+/// Cells in a sample: at least and at most.
+const SAMPLED_CELLS: (u64, u64) = (16, 32);
+/// Bytes that the sample's pixels may take.
+const SAMPLE_BYTES: u64 = 192 << 20;
+
+/// How many cells of a pair's overlap its calibration samples: a sixteenth, at least 16 and at most 32, and fewer where
+/// there are fewer or where their pixels (`bands`: of both scenes together, 4 bytes a value) would take more than 192 MiB.
+#[must_use]
+pub fn sampled_cells(overlap: PixelRect, bands: u64) -> u64 {
+    let along = |from: i32, to: i32| (to.max(from + 1) - 1).div_euclid(CELL_PX) - from.div_euclid(CELL_PX) + 1;
+    let count = if overlap.is_empty() {
+        0
+    } else {
+        along(overlap.row0, overlap.row1) as u64 * along(overlap.col0, overlap.col1) as u64
+    };
+    let affordable = (SAMPLE_BYTES / cell_bytes(bands)).max(1);
+    count.div_ceil(SAMPLED_SHARE).clamp(SAMPLED_CELLS.0, SAMPLED_CELLS.1).min(affordable)
+}
+
+/// Bytes of a sampled cell: values of both scenes, and their states.
+#[must_use]
+pub fn cell_bytes(bands: u64) -> u64 {
+    (CELL_PX as u64).pow(2) * (4 * bands + 2)
+}
 
 /// The calibration of an ordered scene pair. A function of the two scenes and the grid alone: never of tiles, counties
 /// or `only`.

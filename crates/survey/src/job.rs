@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::grid::Block;
 use crate::ids::Digest;
 
+/// Bytes that any job holds whatever its size: its share of the process, of decoders, of the decoded plan.
+pub const BASE_BYTES: u64 = 48 << 20;
+
 /// A committed object: its key under the survey's output URL, its digest and its length.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {

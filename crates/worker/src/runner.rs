@@ -66,7 +66,7 @@ impl JobRunner for JobContext {
                 );
                 return Err(JobFailure { class: FailureClass::Retryable, message });
             }
-            jobs::run(self, &work.job)
+            jobs::run(self, &work.job, &work.progress)
                 .await
                 .map_err(|error| JobFailure { class: error.class(), message: error.to_string() })
         }

@@ -19,7 +19,7 @@ use survey::job::{Job, JobInput, JobKey, ObjectRef};
 use survey::plan::{Context, PlannedCell, SurveyPlan};
 use survey::scene::{Asset, BandName, Scene, SceneBand, ScenePair};
 use survey::spec::DetectorSpec;
-use worker::{JobContext, JobError};
+use worker::{JobContext, JobError, Progress};
 
 /// The survey's pixels: two by two cells.
 const SIDE: i32 = 1024;
@@ -192,9 +192,19 @@ impl Survey {
     }
 
     async fn attempt(&self, key: JobKey, inputs: &[JobKey]) -> Result<ObjectRef, JobError> {
+        self.attempt_with(key, inputs, 1 << 30, &Progress::default()).await
+    }
+
+    async fn attempt_with(
+        &self,
+        key: JobKey,
+        inputs: &[JobKey],
+        memory: u64,
+        progress: &Progress,
+    ) -> Result<ObjectRef, JobError> {
         let inputs = inputs.iter().map(|&from| JobInput { from, object: self.done.get(&from).cloned() }).collect();
-        let job = Job { key, plan: self.plan_object.clone(), inputs, memory: 1 << 30 };
-        worker::jobs::run(&self.context, &job).await.map(|committed| committed.object)
+        let job = Job { key, plan: self.plan_object.clone(), inputs, memory };
+        worker::jobs::run(&self.context, &job, progress).await.map(|committed| committed.object)
     }
 
     async fn job(&mut self, key: JobKey, inputs: &[JobKey]) {
@@ -359,4 +369,56 @@ async fn errors_have_the_class_that_says_what_to_do() {
     let error =
         survey.attempt(JobKey::Assemble(0), &[JobKey::Merge(Block { level: 1, y: 0, x: 0 })]).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::BadInput);
+}
+
+#[tokio::test]
+async fn a_job_says_that_it_gets_on_at_each_step_and_stands_still_where_nothing_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let survey = Survey::new(folder.path(), plan(folder.path(), 512), 2).await;
+    let progress = Progress::default();
+    survey.attempt_with(JobKey::Calibrate(0), &[], 1 << 30, &progress).await.unwrap();
+    // At least each sampled cell of both scenes is a step: 3 × 3 cells.
+    assert!(progress.get() >= 18, "{}", progress.get());
+
+    // A server that takes the call and never answers.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let called = Arc::new(tokio::sync::Notify::new());
+    let notify = Arc::clone(&called);
+    let server = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((socket, _)) = listener.accept().await {
+            open.push(socket);
+            notify.notify_one();
+        }
+    });
+    let mut hanging = survey.plan.clone();
+    hanging.scenes[0].assets[0].href = format!("http://{address}/before.tif");
+    hanging.scenes[1].assets[0].href = format!("http://{address}/after.tif");
+    let survey = Survey::new(folder.path(), hanging, 1).await;
+    let progress = Progress::default();
+    let attempt = survey.attempt_with(JobKey::Calibrate(0), &[], 1 << 30, &progress);
+    tokio::select! {
+        ended = attempt => panic!("it ended: {ended:?}"),
+        () = called.notified() => {}
+    }
+    // The plan was fetched and decoded; of the scenes nothing came.
+    assert!(progress.get() <= 2, "{}", progress.get());
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_merge_whose_findings_would_take_more_than_its_bytes_asks_for_more_before_it_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut survey = Survey::new(folder.path(), plan(folder.path(), 512), 2).await;
+    let root = survey.find().await;
+    let below: Vec<JobKey> = survey.done.keys().copied().filter(|key| matches!(key, JobKey::Detect(_))).collect();
+    let encoded: u64 = below.iter().map(|key| survey.done[key].length).sum();
+    let JobKey::Merge(block) = root else { panic!("{root}") };
+    let merge = JobKey::Merge(block);
+    let (base, progress) = (survey::job::BASE_BYTES, Progress::default());
+    let error = survey.attempt_with(merge, &below, base + encoded, &progress).await.unwrap_err();
+    assert_eq!(error.class(), FailureClass::OutOfMemory);
+    assert_eq!(progress.get(), 0);
+    survey.attempt_with(merge, &below, base + 16 * encoded, &progress).await.unwrap();
 }

@@ -4,13 +4,11 @@
 use std::collections::BTreeSet;
 
 use survey::grid::{Block, PixelRect};
-use survey::plan::SurveyPlan;
-use survey::scene::{Asset, Scene};
+use survey::plan::{PlannedCell, SurveyPlan};
+use survey::scene::{Asset, Scene, ScenePair};
 
-/// Bytes per pixel that a detect job holds beside the pixels of its scenes: evidence, masks and their scratch.
-const EVIDENCE_BYTES_PER_PX: u64 = 96;
-/// Bytes that any job holds whatever its size: decoders, run lists, the plan.
-const BASE_BYTES: u64 = 48 << 20;
+use super::memory::Memory;
+
 /// Compressed size of a sample where the catalog does not say the file's size, as a share of its raw size.
 const ASSUMED_COMPRESSION: f64 = 0.6;
 /// Pixels × bands × scenes that one core compares per second, for the estimate of core-hours. From `make bench`.
@@ -45,48 +43,93 @@ impl TileCost {
 
 /// The cost of each tile of the plan, in row-major order. `halo_px` is what the detector reads beyond a tile.
 #[must_use]
-pub fn tiles(plan: &SurveyPlan, halo_px: i32) -> Vec<TileCost> {
-    plan.tiles().into_iter().map(|tile| tile_cost(plan, tile, halo_px)).collect()
+pub fn tiles(plan: &SurveyPlan, memory: &Memory, halo_px: i32) -> Vec<TileCost> {
+    let cells = CellRows::of(&plan.cells);
+    let pairs: Vec<PairCost> = plan.pairs.iter().map(|pair| PairCost::new(plan, pair)).collect();
+    plan.tiles().into_iter().map(|tile| tile_cost(plan, memory, &cells, &pairs, tile, halo_px)).collect()
 }
 
-/// The cost of one tile.
-#[must_use]
-pub fn tile_cost(plan: &SurveyPlan, tile: Block, halo_px: i32) -> TileCost {
-    let rect = tile.rect(plan.tile_px);
-    let grown = rect.grown(halo_px);
-    let mut pairs = BTreeSet::new();
-    let (mut planned_px, mut samples) = (0_u64, 0_u64);
-    for cell in grown.cells() {
-        let Some(planned) = plan.cell(cell) else { continue };
-        pairs.extend(planned.pairs.iter().copied());
-        let inside = cell.rect().intersection(&rect).map_or(0, |common| common.pixels() as u64);
-        planned_px += inside;
-        samples += planned
-            .pairs
-            .iter()
-            .filter_map(|&pair| plan.pairs.get(pair as usize))
-            .map(|pair| inside * bands(pair))
-            .sum::<u64>();
+/// The planned cells by row, so that those of a rectangle are found row by row.
+struct CellRows<'a> {
+    rows: Vec<(i32, &'a [PlannedCell])>,
+}
+
+impl<'a> CellRows<'a> {
+    fn of(cells: &'a [PlannedCell]) -> Self {
+        let rows = cells.chunk_by(|a, b| a.cell.row == b.cell.row);
+        Self { rows: rows.filter_map(|row| Some((row.first()?.cell.row, row))).collect() }
     }
-    let grown_px = grown.pixels() as u64;
-    let mut memory_bytes = BASE_BYTES + grown_px * EVIDENCE_BYTES_PER_PX;
-    let mut fetch_bytes = 0;
-    for pair in pairs.iter().filter_map(|&pair| plan.pairs.get(pair as usize)) {
-        memory_bytes += grown_px * bands(pair) * 4;
+
+    /// The planned cells that a rectangle touches, in row-major order.
+    fn within(&self, rect: PixelRect) -> impl Iterator<Item = &'a PlannedCell> {
+        let first = self.rows.partition_point(|(row, _)| (row + 1) * survey::grid::CELL_PX <= rect.row0);
+        let rows = self.rows.iter().skip(first);
+        rows.take_while(move |(row, _)| row * survey::grid::CELL_PX < rect.row1).flat_map(move |(_, cells)| {
+            let from = cells.partition_point(|planned| planned.cell.rect().col1 <= rect.col0);
+            cells.iter().skip(from).take_while(move |planned| planned.cell.rect().col0 < rect.col1)
+        })
+    }
+}
+
+/// What a pair costs per pixel.
+struct PairCost {
+    bands: u64,
+    /// Bytes to fetch, by file.
+    fetch: Vec<f64>,
+}
+
+impl PairCost {
+    fn new(plan: &SurveyPlan, pair: &ScenePair) -> Self {
+        let mut fetch = Vec::new();
         for (scene, bands) in [(pair.before, &pair.before_bands), (pair.after, &pair.after_bands)] {
             let Some(scene) = plan.scenes.get(scene as usize) else { continue };
             let assets: BTreeSet<u16> =
                 bands.iter().filter_map(|band| scene.band(band)).map(|band| band.asset).collect();
-            for asset in assets.into_iter().filter_map(|asset| scene.assets.get(usize::from(asset))) {
-                fetch_bytes += (grown_px as f64 * bytes_per_px(plan, scene, asset)) as u64;
+            let assets = assets.into_iter().filter_map(|asset| scene.assets.get(usize::from(asset)));
+            fetch.extend(assets.map(|asset| bytes_per_px(plan, scene, asset)));
+        }
+        Self { bands: (pair.before_bands.len() + pair.after_bands.len()) as u64, fetch }
+    }
+}
+
+fn tile_cost(
+    plan: &SurveyPlan,
+    memory: &Memory,
+    cells: &CellRows<'_>,
+    costs: &[PairCost],
+    tile: Block,
+    halo_px: i32,
+) -> TileCost {
+    let rect = tile.rect(plan.tile_px);
+    let grown = rect.grown(halo_px);
+    // Each pair is read over the cells that it may fill and the halo around them.
+    let mut pairs: Vec<(u32, PixelRect)> = Vec::new();
+    let (mut planned_px, mut samples) = (0_u64, 0_u64);
+    for planned in cells.within(grown) {
+        let cell = planned.cell.rect();
+        let inside = cell.intersection(&rect).map_or(0, |common| common.pixels() as u64);
+        planned_px += inside;
+        let Some(part) = cell.grown(halo_px).intersection(&grown) else { continue };
+        for &pair in &planned.pairs {
+            samples += costs.get(pair as usize).map_or(0, |cost| inside * cost.bands);
+            match pairs.iter_mut().find(|(other, _)| *other == pair) {
+                Some((_, whole)) => *whole = whole.union(&part),
+                None => pairs.push((pair, part)),
             }
         }
     }
-    TileCost { tile, rect, planned_px, pairs: pairs.into_iter().collect(), fetch_bytes, memory_bytes, samples }
-}
-
-fn bands(pair: &survey::scene::ScenePair) -> u64 {
-    (pair.before_bands.len() + pair.after_bands.len()) as u64
+    pairs.sort_unstable_by_key(|&(pair, _)| pair);
+    let grown_px = grown.pixels() as f64;
+    let fetch = pairs.iter().filter_map(|&(pair, _)| costs.get(pair as usize)).flat_map(|cost| &cost.fetch);
+    TileCost {
+        tile,
+        rect,
+        planned_px,
+        fetch_bytes: fetch.map(|bytes| (grown_px * bytes) as u64).sum(),
+        memory_bytes: memory.detect(grown, &pairs),
+        samples,
+        pairs: pairs.into_iter().map(|(pair, _)| pair).collect(),
+    }
 }
 
 /// Bytes of an asset per pixel of the grid.
@@ -100,10 +143,4 @@ fn bytes_per_px(plan: &SurveyPlan, scene: &Scene, asset: &Asset) -> f64 {
     // each direction.
     let ratio = (plan.grid.resolution_m / scene.gsd_m.max(1e-3)).clamp(0.05, 2.0);
     file * ratio * ratio
-}
-
-/// The largest memory that any tile asks for.
-#[must_use]
-pub fn largest_memory(costs: &[TileCost]) -> u64 {
-    costs.iter().map(|cost| cost.memory_bytes).max().unwrap_or(BASE_BYTES)
 }

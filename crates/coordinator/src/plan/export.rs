@@ -17,7 +17,8 @@ use survey::grid::{Grid, PixelRect};
 use survey::plan::SurveyPlan;
 
 use super::PlanError;
-use super::cost::{self, TileCost};
+use super::cost::TileCost;
+use super::memory::{self, Memory};
 
 /// More tiles than this are written as GeoParquet only: as GeoJSON they would be no use to anybody.
 const MAX_GEOJSON_TILES: usize = 50_000;
@@ -53,6 +54,8 @@ pub struct PlanSummary {
     pub fetch_bytes: u64,
     /// The largest memory that a job asks for, bytes.
     pub largest_job_bytes: u64,
+    /// Which job that is.
+    pub largest_job: Option<String>,
     /// Core-hours, estimated.
     pub core_hours: f64,
     /// CRS of the grid.
@@ -69,10 +72,12 @@ pub struct PlanSummary {
 /// Where the grid's CRS cannot be turned back to longitude and latitude.
 pub fn export(
     plan: &SurveyPlan,
+    memory: &Memory,
     costs: &[TileCost],
     warnings: &[String],
 ) -> Result<(PlanSummary, Vec<PlanFile>), PlanError> {
     let geographic = Geographic::new(&plan.grid)?;
+    let (largest_job_bytes, largest_job) = memory::largest(plan, memory, costs);
     let summary = PlanSummary {
         survey: plan.survey.to_string(),
         counties: plan.counties.len(),
@@ -83,7 +88,8 @@ pub fn export(
         scenes: plan.scenes.len(),
         pairs: plan.pairs.len(),
         fetch_bytes: costs.iter().map(|cost| cost.fetch_bytes).sum(),
-        largest_job_bytes: cost::largest_memory(costs),
+        largest_job_bytes,
+        largest_job: largest_job.map(|job| job.to_string()),
         core_hours: costs.iter().map(TileCost::core_seconds).sum::<f64>() / 3600.0,
         crs: plan.grid.crs.clone(),
         resolution_m: plan.grid.resolution_m,

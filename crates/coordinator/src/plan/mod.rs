@@ -7,16 +7,18 @@ mod error;
 mod export;
 mod grid;
 mod layers;
+pub mod memory;
 mod vector;
 
 use std::collections::BTreeSet;
 
-use futures::StreamExt;
+use imagery::ImageryError;
 use imagery::catalog::{self, Found};
 use imagery::crs::Crs;
 use imagery::select;
 use imagery::store::Stores;
 use survey::county::CountyMap;
+use survey::failure::FailureClass;
 use survey::grid::Cell;
 use survey::ids::{Digest, SurveyId};
 use survey::plan::SurveyPlan;
@@ -24,17 +26,15 @@ use survey::scene::Scene;
 use survey::spec::SurveySpec;
 use tracing::{info, info_span};
 
-pub use cost::{TileCost, largest_memory, tile_cost, tiles};
+pub use cost::{TileCost, tiles};
 pub use error::PlanError;
-pub use export::{PlanFile, export};
+pub use export::{PlanFile, PlanSummary, export};
+pub use memory::Memory;
 
 use counties::LonLatBox;
 
 /// How far beyond the counties' borders the survey looks, pixels: a site that lies half outside is still seen whole.
 const MARGIN_PX: i32 = 128;
-
-/// Files whose headers are read at the same time.
-const HEADERS_AT_ONCE: usize = 8;
 
 /// A plan, and what a person should know about it.
 pub struct Planned {
@@ -128,41 +128,27 @@ async fn scenes(
     let bbox = [extent.west, extent.south, extent.east, extent.north];
     let found: Found = catalog::search(stores, window, which, bbox).await.map_err(PlanError::input(which))?;
     warnings.extend(found.refused.iter().map(|(scene, cause)| format!("{which}: scene {scene} is left out: {cause}")));
-    if found.scenes.is_empty() {
-        let period = window.range().map(|(from, to)| format!(" between {from} and {to}")).unwrap_or_default();
-        let nearest =
-            found.nearest.as_ref().map(|(id, date)| format!(" (nearest: {id} of {date})")).unwrap_or_default();
-        let left_out =
-            found.refused.first().map(|(scene, cause)| format!("; {scene} was left out: {cause}")).unwrap_or_default();
-        return Err(PlanError::unfit(
-            which,
-            format!("no scene{period} covers the counties{nearest}{left_out}"),
-            if window.range().is_some() {
-                format!("widen {which}.from and {which}.to, or name another catalog")
-            } else {
-                format!("check {which}.scenes")
-            },
-        ));
-    }
-    let completed: Vec<_> = futures::stream::iter(found.scenes)
-        .map(|scene| async move { (scene.id.clone(), catalog::complete(stores, scene, depth == Depth::Files).await) })
-        .buffered(HEADERS_AT_ONCE)
-        .collect()
-        .await;
-    let mut complete = Vec::with_capacity(completed.len());
-    for (id, completed) in completed {
-        match completed {
-            Ok(scene) => complete.push(scene),
-            Err(error) if error.class() == survey::failure::FailureClass::BadInput => {
-                warnings.push(format!("{which}: scene {id} is left out: {error}"));
-            }
-            Err(error) => return Err(PlanError::Input { key: which.to_owned(), error }),
+    found.require(window, which).map_err(no_scene)?;
+    let (complete, refused) =
+        catalog::complete_all(stores, found.scenes, depth == Depth::Files).await.map_err(PlanError::input(which))?;
+    for (id, error) in refused {
+        if error.class() != FailureClass::BadInput {
+            return Err(PlanError::Input { key: which.to_owned(), error });
         }
+        warnings.push(format!("{which}: scene {id} is left out: {error}"));
     }
     if complete.is_empty() {
         return Err(PlanError::unfit(which, warnings.last().cloned().unwrap_or_default(), "mend or replace the files"));
     }
     Ok(complete)
+}
+
+/// A search that found nothing names the key itself.
+fn no_scene(error: ImageryError) -> PlanError {
+    match error {
+        ImageryError::Document { href, cause, mend } => PlanError::unfit(&href, cause, mend),
+        error => PlanError::Input { key: "before, after".to_owned(), error },
+    }
 }
 
 fn nothing_to_compare(before: &[Scene], after: &[Scene]) -> PlanError {

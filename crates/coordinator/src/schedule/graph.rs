@@ -7,15 +7,9 @@ use survey::grid::{Block, CELL_PX};
 use survey::ids::CountyId;
 use survey::job::JobKey;
 use survey::plan::SurveyPlan;
-use survey::scene::{Asset, ScenePair};
 
-use crate::plan::tile_cost;
+use crate::plan::{self, Memory};
 
-/// Bytes that any job holds whatever its size.
-const BASE_BYTES: u64 = 48 << 20;
-/// Pixels of the cells that a calibration samples, and bytes that they take, at most.
-const SAMPLE_PX: u64 = 32 * 512 * 512;
-const SAMPLE_BYTES: u64 = 192 << 20;
 /// Cost of a calibration per million samples, a merge per block below, and a county, in units of one core's millisecond.
 const CALIBRATE_COST: u64 = 120;
 const MERGE_COST: u64 = 10;
@@ -52,29 +46,28 @@ impl Graph {
     #[must_use]
     pub fn new(plan: &SurveyPlan, halo_px: i32) -> Self {
         let mut builder = Builder::default();
+        let memory = Memory::new(plan);
         for (index, pair) in (0_u32..).zip(&plan.pairs) {
             let bands = (pair.before_bands.len() + pair.after_bands.len()) as u64;
-            let samples = sample_px(plan, pair).saturating_mul(bands);
-            // The sample as it was read, and once more while it is read anew with the correction.
-            let memory = BASE_BYTES + 2 * samples.saturating_mul(4).min(SAMPLE_BYTES);
-            builder.add(JobKey::Calibrate(index), memory, CALIBRATE_COST * samples / 1_000_000, &[]);
+            let samples = memory.sample_px(index).saturating_mul(bands);
+            builder.add(JobKey::Calibrate(index), memory.calibrate(index), CALIBRATE_COST * samples / 1_000_000, &[]);
         }
-        let mut tiles = plan.tiles();
-        tiles.retain(|&tile| {
-            let cost = tile_cost(plan, tile, halo_px);
-            // Where no scene reaches there is nothing to detect: the merge above counts the counties' pixels there.
-            if cost.pairs.is_empty() {
-                return false;
-            }
+        let mut tiles: Vec<Block> = Vec::new();
+        // Where no scene reaches there is nothing to detect: the merge above counts the counties' pixels there.
+        for cost in plan::tiles(plan, &memory, halo_px).into_iter().filter(|cost| !cost.pairs.is_empty()) {
             let inputs: Vec<JobKey> = cost.pairs.iter().map(|&pair| JobKey::Calibrate(pair)).collect();
             let milliseconds = (cost.core_seconds() * 1000.0).clamp(1.0, 1e9) as u64;
-            builder.add(JobKey::Detect(tile), cost.memory_bytes, milliseconds, &inputs);
-            true
-        });
+            builder.add(JobKey::Detect(cost.tile), cost.memory_bytes, milliseconds, &inputs);
+            tiles.push(cost.tile);
+        }
         let root = plan.extent().map(|extent| extent.root);
+        let count = tiles.len() as u64;
+        let mut tiles_below: BTreeMap<Block, u64> = tiles.iter().map(|&tile| (tile, 1)).collect();
         for (block, below) in root.map(|root| merges(&tiles, root)).unwrap_or_default() {
             let inputs: Vec<JobKey> = below.iter().map(|&block| holder(block)).collect();
-            builder.add(JobKey::Merge(block), BASE_BYTES * 2, MERGE_COST * below.len() as u64, &inputs);
+            let tiles = below.iter().filter_map(|block| tiles_below.get(block)).sum();
+            tiles_below.insert(block, tiles);
+            builder.add(JobKey::Merge(block), memory.merge(&below, tiles), MERGE_COST * below.len() as u64, &inputs);
         }
         let root = root.map(holder);
         let counties = CountyMap::new(&plan.grid, &plan.counties);
@@ -82,8 +75,9 @@ impl Graph {
             // Sites are looked at again, where the calibrations of the pairs that may have seen them put the later scene.
             let cells = counties.cells(index, CELL_PX).into_iter().filter_map(|cell| plan.cell(cell));
             let pairs: BTreeSet<u32> = cells.flat_map(|cell| cell.pairs.iter().copied()).collect();
+            let bytes = memory.assemble(pairs.iter().copied(), count);
             let inputs: Vec<JobKey> = root.into_iter().chain(pairs.into_iter().map(JobKey::Calibrate)).collect();
-            builder.add(JobKey::Assemble(index), BASE_BYTES * 4, ASSEMBLE_COST, &inputs);
+            builder.add(JobKey::Assemble(index), bytes, ASSEMBLE_COST, &inputs);
         }
         Self {
             root: root.and_then(|root| builder.numbers.get(&root).copied()),
@@ -124,18 +118,6 @@ impl Graph {
         }
         reached
     }
-}
-
-/// Pixels that the calibration of a pair samples at most: no more than its smaller scene has on the grid.
-fn sample_px(plan: &SurveyPlan, pair: &ScenePair) -> u64 {
-    let on_grid = |scene: u32| {
-        let scene = usize::try_from(scene).ok().and_then(|index| plan.scenes.get(index))?;
-        let scale = scene.gsd_m / plan.grid.resolution_m;
-        let pixels = |asset: &Asset| f64::from(asset.width) * f64::from(asset.height) * scale * scale;
-        scene.assets.iter().map(pixels).max_by(f64::total_cmp)
-    };
-    let smaller = on_grid(pair.before).into_iter().chain(on_grid(pair.after)).min_by(f64::total_cmp);
-    smaller.map_or(SAMPLE_PX, |pixels| (pixels.clamp(0.0, SAMPLE_PX as f64) as u64).max(512 * 512))
 }
 
 /// The job that leaves the findings of a block.

@@ -14,7 +14,7 @@ use survey::scene::{Asset, Scene, SceneBand, SceneMask};
 use tracing::Instrument;
 
 use super::opened::{OpenFile, cause_of, geometry_of, place_of};
-use super::{Inner, UnreadablePart};
+use super::{Inner, UnreadablePart, Watcher};
 use crate::blocks::Decoded;
 use crate::cog::{Block, BlockIndex, Level, Raster};
 use crate::crs::{Crs, Transformer};
@@ -23,9 +23,6 @@ use crate::store::RemoteFile;
 use crate::warp::Warp;
 use crate::warp::mask_plane::{Lookup, MaskPlane, NoMask, PixelGrid};
 use crate::warp::source::{BandSource, MaskRows, Region, WindowBuilder};
-
-/// Decoded bytes that are in flight per file: blocks beyond it wait their turn.
-pub(super) const BATCH_BYTES: u64 = 32 << 20;
 
 /// The bands of one file over a rectangle of the grid.
 pub(super) struct AssetRead {
@@ -44,6 +41,7 @@ pub(super) struct AssetRequest {
     pub(super) bands: Vec<SceneBand>,
     pub(super) rect: PixelRect,
     pub(super) correction: Registration,
+    pub(super) watcher: Watcher,
 }
 
 impl AssetRequest {
@@ -156,7 +154,9 @@ impl Inner {
             masks.push(read.rows);
         }
         let blocks = blocks_of(level, warp.sampling.average, footprints);
-        for batch in batches(&blocks, block_bytes(raster, level)) {
+        let bytes = block_bytes(raster, level);
+        for batch in blocks.chunks(self.in_flight.batch(bytes)) {
+            let held = self.in_flight.take(bytes.saturating_mul(batch.len() as u64)).await;
             let decoded = self.blocks(source, level_index, batch, &mut cost).await;
             let placed = place_blocks(level, batch, decoded)?;
             for block in &placed {
@@ -176,6 +176,8 @@ impl Inner {
                     builder
                 })
                 .await;
+            drop(held);
+            request.watcher.gets_on();
         }
         let scene = request.scene.id.0.clone();
         let (resampled, unreadable) = self
@@ -192,6 +194,7 @@ impl Inner {
                 (resampled, unreadable)
             })
             .await;
+        request.watcher.gets_on();
         Ok(AssetRead {
             bands: resampled.bands,
             state: resampled.state,
@@ -246,12 +249,16 @@ impl Inner {
             let mut plane = MaskPlane::new(over, lookup, region, usize::from(mask.index), mask.meaning);
             let (mut cost, mut failed) = (Cost::default(), Vec::new());
             let blocks = if region.is_empty() { Vec::new() } else { blocks_of(level, [1, 1], &[region]) };
-            for batch in batches(&blocks, block_bytes(source.raster, level)) {
+            let bytes = block_bytes(source.raster, level);
+            for batch in blocks.chunks(self.in_flight.batch(bytes)) {
+                let held = self.in_flight.take(bytes.saturating_mul(batch.len() as u64)).await;
                 let decoded = self.blocks(source, level_index, batch, &mut cost).await;
                 let placed = place_blocks(level, batch, decoded)?;
                 let (with_blocks, unreadable) = self.on_pool(move || add_mask_blocks(plane, placed)).await;
                 plane = with_blocks;
                 failed.extend(unreadable);
+                drop(held);
+                request.watcher.gets_on();
             }
             Ok(MaskRead { rows: Arc::new(plane), failed, cost })
         })
@@ -343,11 +350,6 @@ fn blocks_of(level: &Level, average: [u32; 2], footprints: &[Region]) -> Vec<Blo
     blocks.sort_unstable_by_key(|block| (block.row, block.col));
     blocks.dedup();
     blocks
-}
-
-fn batches(blocks: &[BlockIndex], bytes: u64) -> std::slice::Chunks<'_, BlockIndex> {
-    let per_batch = usize::try_from(BATCH_BYTES / bytes).unwrap_or(1).max(1);
-    blocks.chunks(per_batch)
 }
 
 /// Blocks and their places. A failure that another attempt may mend fails the whole read.

@@ -1,8 +1,7 @@
 //! Calibrate: what is to be known of a scene pair before its pixels are compared.
 //!
 //! The sample is a function of the two scenes and the grid alone. Cells of the pair's overlap are taken in the order of
-//! their hash: a sixteenth of them, at least 16 and at most 32, and fewer where their pixels would take more than
-//! [`SAMPLE_BYTES`]; all where there are fewer. Cells that hold next to nothing in common are passed over.
+//! their hash, as many as [`sampled_cells`] says. Cells that hold next to nothing in common are passed over.
 
 use std::sync::Arc;
 
@@ -10,8 +9,8 @@ use analysis::calibrate::{self, CellSample};
 use futures::{StreamExt, TryStreamExt};
 use imagery::ReadScene;
 use imagery::scene_reader::scene_rect;
-use survey::calibration::Registration;
-use survey::grid::{CELL_PX, Cell, PixelRect};
+use survey::calibration::{Registration, sampled_cells};
+use survey::grid::{Cell, PixelRect};
 use survey::job::Job;
 use survey::raster::PixelState;
 use tracing::Instrument;
@@ -19,12 +18,6 @@ use tracing::Instrument;
 use super::{Committed, JobContext, JobStats, LoadedPlan, safe_key};
 use crate::error::JobError;
 
-/// One cell of so many is sampled.
-const SAMPLED_SHARE: u64 = 16;
-/// Cells in a sample: at least and at most.
-const CELLS: (u64, u64) = (16, 32);
-/// Bytes that the sample's pixels may take.
-const SAMPLE_BYTES: u64 = 192 << 20;
 /// A cell counts if at least one of so many of its pixels is valid in both scenes.
 const LEAST_COMMON: usize = 20;
 /// Cells that are looked at per cell that is wanted.
@@ -105,10 +98,7 @@ pub(super) async fn run(
 
 /// How many cells are wanted, and the cells of the overlap that are looked at, in order.
 fn sample(overlap: PixelRect, bands: u64) -> (usize, Vec<Cell>) {
-    let cell_bytes = (CELL_PX as u64).pow(2) * (4 * bands + 2);
-    let affordable = (SAMPLE_BYTES / cell_bytes).max(1);
-    let count = overlap.cells().count() as u64;
-    let wanted = count.div_ceil(SAMPLED_SHARE).clamp(CELLS.0, CELLS.1).min(affordable);
+    let wanted = sampled_cells(overlap, bands);
     let looked_at = usize::try_from(wanted * TRIES).unwrap_or(usize::MAX);
     // The smallest hashes, without sorting (or keeping) all cells of a large scene.
     let mut smallest: std::collections::BTreeSet<(u64, Cell)> = std::collections::BTreeSet::new();
@@ -147,7 +137,7 @@ mod tests {
         assert_eq!((wanted, cells.len()), (29, 29 * 4));
         // Twenty bands: fewer cells, so that the sample stays within its bytes.
         let (wanted, _) = sample(side(300), 20);
-        assert!(wanted as u64 * 512 * 512 * 82 <= SAMPLE_BYTES && wanted >= 8, "{wanted}");
+        assert!(wanted as u64 * 512 * 512 * 82 <= 192 << 20 && wanted >= 8, "{wanted}");
         // Which cells does not depend on what else there is: the smallest hashes of the overlap.
         let all: Vec<Cell> = side(300).cells().collect();
         assert!(cells.iter().all(|cell| all.iter().filter(|other| other.hash() < cell.hash()).count() < 29 * 4));

@@ -17,13 +17,14 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use imagery::{Output, ReadScene, SceneReader};
 use survey::county::CountyMap;
 use survey::ids::Digest;
-use survey::job::{Job, JobKey, ObjectRef};
+use survey::job::{BASE_BYTES, Job, JobKey, ObjectRef};
 use survey::plan::SurveyPlan;
 use survey::scene::{Scene, ScenePair};
 use tokio::sync::OnceCell;
 use tracing::Instrument;
 
 use crate::error::JobError;
+use crate::runner::Progress;
 
 /// Plans that a worker keeps decoded: those of the surveys that it works for.
 const PLANS_KEPT: usize = 4;
@@ -31,14 +32,20 @@ const PLANS_KEPT: usize = 4;
 /// Objects that a job fetches at the same time.
 const OBJECTS_AT_ONCE: usize = 8;
 
-/// What a worker's jobs share.
+/// Findings take this many times their encoded length, at most: runs of three bytes become twelve in the message and
+/// twelve in the domain, and small components more.
+const DECODED: u64 = 16;
+
+/// What a worker's jobs share. Cheap to clone; clones share everything but whom they tell that they get on.
+#[derive(Clone)]
 pub struct JobContext {
     /// The survey's output: where committed objects are.
     pub output: Output,
     /// Scenes.
     pub reader: SceneReader,
     pool: Arc<rayon::ThreadPool>,
-    plans: Mutex<Vec<(Digest, PlanCell)>>,
+    plans: Arc<Mutex<Vec<(Digest, PlanCell)>>>,
+    progress: Progress,
 }
 
 /// A plan that is here or on its way.
@@ -77,13 +84,16 @@ impl JobStats {
     }
 }
 
-/// Does a job and commits its object.
+/// Does a job and commits its object. `progress` advances with each batch of blocks that is read, each object that is
+/// fetched or committed and each piece of pixel work that is done, and with nothing else: a job that hangs stands still.
 ///
 /// # Errors
 /// Why it failed; [`JobError::class`] says what that means. A panic is an error, too.
-pub async fn run(context: &JobContext, job: &Job) -> Result<Committed, JobError> {
+pub async fn run(context: &JobContext, job: &Job, progress: &Progress) -> Result<Committed, JobError> {
     let span = tracing::info_span!("job", key = %job.key);
+    let context = &context.telling(progress);
     let work = async {
+        holds_its_inputs(job)?;
         let plan = context.plan(&job.plan).await?;
         match job.key {
             JobKey::Calibrate(pair) => calibrate::run(context, &plan, job, pair).await,
@@ -98,11 +108,35 @@ pub async fn run(context: &JobContext, job: &Job) -> Result<Committed, JobError>
     }
 }
 
+/// What findings take is known when they are there, and not when the survey is planned. A job whose inputs would take
+/// more than its bytes does not begin: it is given more, up to what a worker has.
+///
+/// # Errors
+/// [`JobError::TooLarge`].
+fn holds_its_inputs(job: &Job) -> Result<(), JobError> {
+    if !matches!(job.key, JobKey::Merge(_) | JobKey::Assemble(_)) {
+        return Ok(());
+    }
+    let objects = job.inputs.iter().filter(|input| !matches!(input.from, JobKey::Calibrate(_)));
+    let encoded: u64 = objects.filter_map(|input| input.object.as_ref()).map(|object| object.length).sum();
+    let needed = BASE_BYTES.saturating_add(encoded.saturating_mul(DECODED));
+    if needed > job.memory {
+        return Err(JobError::TooLarge { key: job.key.to_string(), needed, limit: job.memory });
+    }
+    Ok(())
+}
+
 impl JobContext {
     /// The context of the jobs of one output. Pixels are computed on `pool`.
     #[must_use]
     pub fn new(output: Output, reader: SceneReader, pool: Arc<rayon::ThreadPool>) -> Self {
-        Self { output, reader, pool, plans: Mutex::default() }
+        Self { output, reader, pool, plans: Arc::default(), progress: Progress::default() }
+    }
+
+    /// The same context for one job, which tells `progress` that it gets on.
+    fn telling(&self, progress: &Progress) -> Self {
+        let told = progress.clone();
+        Self { reader: self.reader.watched(move || told.advance()), progress: progress.clone(), ..self.clone() }
     }
 
     /// The decoded plan; fetched once.
@@ -148,7 +182,9 @@ impl JobContext {
             // Who asked may have been cancelled.
             let _ = sender.send(outcome);
         });
-        match receiver.await {
+        let outcome = receiver.await;
+        self.progress.advance();
+        match outcome {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => resume_unwind(panic),
             Err(_) => resume_unwind(Box::new("the pool of threads has ended")),
@@ -158,6 +194,7 @@ impl JobContext {
     pub(crate) async fn commit(&self, stem: &str, bytes: Vec<u8>, stats: JobStats) -> Result<Committed, JobError> {
         let span = tracing::info_span!("commit", stem);
         let object = self.output.commit(stem, "pb", Bytes::from(bytes)).instrument(span).await?;
+        self.progress.advance();
         Ok(Committed { object, stats })
     }
 
@@ -171,6 +208,7 @@ impl JobContext {
         let fetches = objects.into_iter().map(|object| async move {
             let Some(object) = object else { return Ok(None) };
             let bytes = self.output.fetch(&object).await?;
+            self.progress.advance();
             let decoded = self.compute(move || decode(&bytes)).await;
             decoded.map(Some).map_err(|error| bad_object(&object.key, &error))
         });
