@@ -141,6 +141,8 @@ pub(crate) struct Task<J> {
     /// To hand back what is done aside; weak, so that the task ends with its last user.
     pub own: mpsc::WeakSender<Command>,
     pub fate: Fate,
+    /// Dropped with the task: so others see that it has ended.
+    pub _living: watch::Sender<()>,
 }
 
 /// A reply that waits until what it says is durable.

@@ -161,7 +161,7 @@ impl Coordinator {
                 self.ask(|reply| Command::Note { record: Record::Became { submission, survey }, reply }).await?;
             }
             // The next coordinator plans it.
-            Err(CoordinatorError::Stopped(_) | CoordinatorError::Journal(_)) => {}
+            Err(_) if self.commands.is_closed() => {}
             Err(error) => self.refuse(&submission, error).await?,
         }
         planned
