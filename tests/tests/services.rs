@@ -3,13 +3,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may")]
 
+#[path = "services/ends.rs"]
+mod ends;
+#[path = "services/specs.rs"]
+mod specs;
 #[path = "services/stage.rs"]
 mod stage;
 
 use std::time::Duration;
 
 use coordinator::{CountyOutcome, Policy};
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use proto::v1;
 use stage::{Act, Stage, plan};
 use survey::failure::FailureClass;
@@ -259,4 +263,96 @@ async fn calls_that_make_no_sense_are_refused() {
     assert_eq!(client.poll(request).await.unwrap_err().code(), tonic::Code::InvalidArgument);
     let unknown = v1::GetSurveyRequest { survey: "nobody".into() };
     assert_eq!(stage.client().await.get_survey(unknown).await.unwrap_err().code(), tonic::Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_or_names_an_unknown_enum_is_refused() {
+    let stage = Stage::new().await;
+    let mut client = stage.worker_client().await.max_encoding_message_size(usize::MAX);
+    let attempt = Some(v1::Attempt { epoch: 1, counter: 1 });
+    let key = Some(v1::JobKey { kind: Some(v1::job_key::Kind::Calibrate(0)) });
+    let failure = v1::Failure { survey: "a".into(), key, attempt, class: 99, message: String::new() };
+    let request = v1::PollRequest { worker: "w".into(), failed: vec![failure.clone()], ..Default::default() };
+    let refusal = client.poll(request).await.unwrap_err();
+    assert_eq!(refusal.code(), tonic::Code::InvalidArgument);
+    assert!(refusal.message().contains("99 is not a FailureClass"), "{}", refusal.message());
+    let message = "x".repeat(proto::MAX_MESSAGE_BYTES);
+    let failed = vec![v1::Failure { class: v1::FailureClass::Retryable as i32, message, ..failure }];
+    let request = v1::PollRequest { worker: "w".into(), failed, ..Default::default() };
+    let refusal = client.poll(request).await.unwrap_err();
+    assert_eq!(refusal.code(), tonic::Code::OutOfRange, "{}", refusal.message());
+    // And the coordinator is as well as before.
+    assert!(client.poll(v1::PollRequest { worker: "w".into(), ..Default::default() }).await.is_ok());
+}
+
+#[tokio::test]
+async fn health_is_told_and_the_services_can_be_listed() {
+    use tonic_health::pb::health_client::HealthClient;
+    use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, ServiceResponse};
+
+    let stage = Stage::new().await;
+    let mut health = HealthClient::new(stage.connection().await);
+    let worker_service = HealthCheckRequest { service: "groundbreak.v1.WorkerService".into() };
+    let mut told = health.watch(worker_service).await.unwrap().into_inner();
+    loop {
+        // The services are reported as soon as they are up.
+        let status = told.next().await.unwrap().unwrap().status();
+        if status == ServingStatus::Serving {
+            break;
+        }
+    }
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut reflection = ServerReflectionClient::new(stage.connection().await);
+    let mut answers = reflection.server_reflection_info(stream::iter([request])).await.unwrap().into_inner();
+    let answer = answers.next().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else { panic!("{answer:?}") };
+    let mut names: Vec<String> = list.service.into_iter().map(|ServiceResponse { name }| name).collect();
+    names.retain(|name| name.starts_with("groundbreak"));
+    names.sort();
+    assert_eq!(names, ["groundbreak.v1.SurveyService", "groundbreak.v1.WorkerService"]);
+    // A coordinator that stops says so.
+    stage.coordinator.stop().await;
+    loop {
+        if told.next().await.unwrap().unwrap().status() == ServingStatus::NotServing {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn workers_are_listed_with_what_they_hold_and_leave_when_told_to() {
+    let stage = Stage::new().await;
+    let worker = stage.worker("worker", |_| Act::Hang);
+    let survey = stage.submit().await;
+    worker.is_hanging().await;
+    let workers = stage.coordinator.workers().await.unwrap();
+    assert_eq!(workers.len(), 1);
+    assert_eq!((workers[0].name.as_str(), workers[0].draining), ("worker", false));
+    assert_eq!(workers[0].memory_total, 4 << 30);
+    assert!(workers[0].jobs.iter().all(|job| job.survey == survey.0) && !workers[0].jobs.is_empty());
+    let unknown = v1::DrainWorkerRequest { worker: "nobody".into() };
+    let refusal = stage.client().await.drain_worker(unknown).await.unwrap_err();
+    assert_eq!(refusal.code(), tonic::Code::NotFound);
+    let request = v1::DrainWorkerRequest { worker: "worker".into() };
+    assert!(stage.client().await.drain_worker(request).await.unwrap().into_inner().draining);
+
+    // With its next calls the worker is told, and given nothing more.
+    let mut calls = stage.worker_client().await;
+    let call = |sequence| v1::PollRequest {
+        worker: "worker".into(),
+        sequence,
+        slots: 4,
+        memory_free: 4 << 30,
+        ..Default::default()
+    };
+    let answer = calls.poll(call(1_000_000)).await.unwrap().into_inner();
+    assert!(answer.drain && answer.assignments.is_empty(), "{answer:?}");
+    worker.kill().await;
 }

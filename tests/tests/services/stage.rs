@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use coordinator::{Clock, Coordinator, CoordinatorConfig, NoResults, Resume, SlateStore, SurveyOutcome, aggregate};
+use coordinator::{
+    Clock, Coordinator, CoordinatorConfig, NoResults, Publisher, Resume, SlateStore, SurveyOutcome, aggregate,
+};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use hyper_util::rt::TokioIo;
@@ -38,6 +40,8 @@ use worker::{Committed, Connector, JobFailure, JobRunner, JobStats, Shutdown, Wo
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     Do,
+    /// It does it, after it has read all its inputs, as a real one would.
+    Read,
     Hang,
     Panic,
     Fail(FailureClass),
@@ -145,6 +149,12 @@ impl JobRunner for Pretender {
             self.inputs.lock().unwrap().insert(key, inputs);
             match (self.act)(key) {
                 Act::Do => {}
+                Act::Read => {
+                    for object in work.job.inputs.iter().filter_map(|input| input.object.as_ref()) {
+                        let read = self.output.fetch(object).await;
+                        read.map_err(|error| JobFailure { class: error.class(), message: error.to_string() })?;
+                    }
+                }
                 Act::Hang => {
                     self.hanging.notify_one();
                     std::future::pending::<()>().await;
@@ -229,6 +239,7 @@ static TILES_BELOW: Mutex<BTreeMap<String, Vec<ObjectRef>>> = Mutex::new(BTreeMa
 
 pub struct Stage {
     pub clock: ManualClock,
+    pub coordinator: Coordinator,
     folder: Arc<tempfile::TempDir>,
     output: Output,
     dial: mpsc::UnboundedSender<DuplexStream>,
@@ -245,23 +256,32 @@ impl Drop for Stage {
 
 impl Stage {
     pub async fn new() -> Self {
-        Self::on(Arc::new(tempfile::tempdir().unwrap()), "first").await
+        Self::with(Resume::WhenSubmitted, Arc::new(NoResults)).await
+    }
+
+    /// A coordinator that makes results with `publisher`.
+    pub async fn with(resume: Resume, publisher: Arc<dyn Publisher>) -> Self {
+        Self::on(Arc::new(tempfile::tempdir().unwrap()), "first", resume, publisher).await
     }
 
     /// Another coordinator on the same output.
     pub async fn reopened(&self) -> Self {
-        Self::on(Arc::clone(&self.folder), "another").await
+        self.reopened_with(Resume::WhenSubmitted, Arc::new(NoResults)).await
     }
 
-    async fn on(folder: Arc<tempfile::TempDir>, writer: &str) -> Self {
+    /// Another coordinator on the same output, which makes results with `publisher`.
+    pub async fn reopened_with(&self, resume: Resume, publisher: Arc<dyn Publisher>) -> Self {
+        Self::on(Arc::clone(&self.folder), "another", resume, publisher).await
+    }
+
+    async fn on(folder: Arc<tempfile::TempDir>, writer: &str, resume: Resume, publisher: Arc<dyn Publisher>) -> Self {
         let path = folder.path().to_string_lossy().into_owned();
         let stores = Stores::new(&[], &path).unwrap();
         let output = Output::open(&path, &stores).unwrap();
         let clock = ManualClock::default();
-        let config =
-            CoordinatorConfig { resume: Resume::WhenSubmitted, ..CoordinatorConfig::new(writer.to_owned(), |_| 16) };
+        let config = CoordinatorConfig { resume, ..CoordinatorConfig::new(writer.to_owned(), |_| 16) };
         let journal = SlateStore::new(&output, &stores).unwrap();
-        let (publisher, time) = (Arc::new(NoResults), Arc::new(clock.clone()));
+        let time = Arc::new(clock.clone());
         let coordinator = Coordinator::start(config, &journal, output.clone(), stores, publisher, time).await.unwrap();
         let (dial, dialled) = mpsc::unbounded_channel::<DuplexStream>();
         let incoming = stream::unfold(dialled, |mut dialled| async {
@@ -270,7 +290,12 @@ impl Stage {
         let router = coordinator.router();
         let server = tokio::spawn(async move { router.serve_with_incoming(incoming).await.unwrap() });
         let (done, inputs) = (Arc::default(), Arc::default());
-        Self { clock, folder, output, dial, done, inputs, server }
+        Self { clock, coordinator, folder, output, dial, done, inputs, server }
+    }
+
+    /// A connection, for services of other packages.
+    pub async fn connection(&self) -> Channel {
+        Self::channel(self.dial.clone()).await.unwrap()
     }
 
     async fn channel(dial: mpsc::UnboundedSender<DuplexStream>) -> Result<Channel, String> {
@@ -299,17 +324,28 @@ impl Stage {
         plan: &SurveyPlan,
         max_job_memory: u64,
     ) -> Result<v1::SubmitSurveyResponse, tonic::Status> {
+        self.submit_as(plan, max_job_memory, &[], true).await
+    }
+
+    /// Submits a plan with its notes, again or not.
+    pub async fn submit_as(
+        &self,
+        plan: &SurveyPlan,
+        max_job_memory: u64,
+        notes: &[&str],
+        again: bool,
+    ) -> Result<v1::SubmitSurveyResponse, tonic::Status> {
         let bytes = Bytes::from(proto::objects::encode_plan(plan));
         let plan = self.output.commit("plan", "pb", bytes).await.unwrap();
         let submission = v1::PlanSubmission {
             plan: Some(object_to_wire(&plan)),
             halo_px: 16,
             max_job_memory,
-            notes: vec![],
+            notes: notes.iter().map(|&note| note.to_owned()).collect(),
             output: String::new(),
         };
         let submission = Some(v1::submit_survey_request::Submission::Plan(submission));
-        let request = v1::SubmitSurveyRequest { submission, again: true, priority: 0 };
+        let request = v1::SubmitSurveyRequest { submission, again, priority: 0 };
         self.client().await.submit_survey(request).await.map(tonic::Response::into_inner)
     }
 
@@ -324,10 +360,26 @@ impl Stage {
         self.outcome(survey, 0).await
     }
 
+    /// Waits for the end of a survey that has jobs to do again, so that its progress goes back.
+    pub async fn repaired_end_of(&self, survey: &SurveyId) -> SurveyOutcome {
+        let last = self.states(survey).await.pop().unwrap();
+        aggregate::collect(&self.output, &last, 0).await.unwrap()
+    }
+
     async fn outcome(&self, survey: &SurveyId, resumed: u64) -> SurveyOutcome {
+        let states = self.states(survey).await;
+        let costs: Vec<u64> = states.iter().map(|state| state.cost_done).collect();
+        assert!(costs.is_sorted(), "progress never goes back: {costs:?}");
+        let last = states.last().unwrap();
+        assert!(last.cost_done <= last.cost_total);
+        aggregate::collect(&self.output, last, resumed).await.unwrap()
+    }
+
+    /// The states of a survey up to its end.
+    async fn states(&self, survey: &SurveyId) -> Vec<v1::Survey> {
         let request = v1::WatchSurveyRequest { survey: survey.0.clone(), with_results: false };
         let states = self.client().await.watch_survey(request).await.unwrap().into_inner();
-        let states: Vec<v1::Survey> = states
+        states
             .filter_map(|update| async {
                 match update.unwrap().update.unwrap() {
                     v1::watch_survey_response::Update::Survey(survey) => Some(survey),
@@ -335,12 +387,7 @@ impl Stage {
                 }
             })
             .collect()
-            .await;
-        let costs: Vec<u64> = states.iter().map(|state| state.cost_done).collect();
-        assert!(costs.is_sorted(), "progress never goes back: {costs:?}");
-        let last = states.last().unwrap();
-        assert!(last.cost_done <= last.cost_total);
-        aggregate::collect(&self.output, last, resumed).await.unwrap()
+            .await
     }
 
     /// Submits the plan and waits for the end.

@@ -19,6 +19,13 @@ pub enum Record {
         /// Why, in the user's words.
         message: String,
     },
+    /// A spec has become a survey, which may have been there before.
+    Became {
+        /// The submission.
+        submission: String,
+        /// The survey.
+        survey: SurveyId,
+    },
     /// A survey was submitted; where its spec was, that has become this survey.
     Submitted(Submitted),
     /// A job is done.

@@ -75,6 +75,7 @@ impl Rows {
                 let fate = SubmissionFate::Refused { class: *class, message: message.clone() };
                 self.decide(submission, fate)
             }
+            Record::Became { submission, survey } => self.decide(submission, SubmissionFate::Became(survey.clone())),
             Record::Submitted(submitted) => {
                 let id = submitted.survey.clone();
                 let generation = match self.books.surveys.get(&id) {

@@ -83,6 +83,13 @@ impl SlateStore {
         Ok(Self { store, path, label: state.label(), is_folder: state.folder().is_some() })
     }
 
+    /// The journal at a path of any store that has put-if-absent. `label` names it to people; `has_if_match` says whether
+    /// the store can replace an object on condition, which folders cannot.
+    #[must_use]
+    pub fn on(store: Arc<dyn ObjectStore>, path: Path, label: String, has_if_match: bool) -> Self {
+        Self { store, path, label, is_folder: !has_if_match }
+    }
+
     fn settings(&self) -> Settings {
         let swept = Some(GarbageCollectorDirectoryOptions {
             interval: Some(Duration::from_secs(600)),
@@ -109,7 +116,7 @@ impl SlateStore {
                 compactions_options: swept,
                 detach_options: None,
                 metric_level: None,
-                // A folder has no If-Match.
+                // A folder has no If-Match, and some S3 servers ignore it; `GARBAGE_AGE` is what is relied on.
                 boundary_files_enabled: !self.is_folder,
                 object_store_max_retries: Some(RETRIES),
             }),
@@ -365,6 +372,32 @@ mod tests {
         crate::journal::conformance::suite(async || {
             count.set(count.get() + 1);
             store_in(&root.path().join(count.get().to_string()))
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn conforms_on_an_s3_server() {
+        use groundbreak_tests::s3::{ACCESS_KEY, DevS3, REGION, SECRET_KEY};
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("bucket")).unwrap();
+        let server = DevS3::start(root.path(), ([127, 0, 0, 1], 0).into()).await.unwrap();
+        let store = object_store::aws::AmazonS3Builder::new()
+            .with_endpoint(format!("http://{}", server.address()))
+            .with_allow_http(true)
+            .with_bucket_name("bucket")
+            .with_region(REGION)
+            .with_access_key_id(ACCESS_KEY)
+            .with_secret_access_key(SECRET_KEY)
+            .build()
+            .unwrap();
+        let store: Arc<dyn ObjectStore> = Arc::new(store);
+        let count = std::cell::Cell::new(0);
+        crate::journal::conformance::suite(async || {
+            count.set(count.get() + 1);
+            let path = Path::from(format!("{}/journal", count.get()));
+            // Some S3 servers take an If-Match and do not look at it: so it is not relied on.
+            SlateStore::on(Arc::clone(&store), path, "s3://bucket".into(), false)
         })
         .await;
     }

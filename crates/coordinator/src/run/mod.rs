@@ -33,6 +33,8 @@ pub(crate) use finish::{Finished, damaged_among, fetch_notes, fetch_plan};
 
 /// Most events that share one append.
 const BATCH: usize = 1024;
+/// Most records in one append.
+const APPEND: usize = 50_000;
 /// Calls and requests that may wait for the task.
 pub(crate) const QUEUE: usize = 4096;
 /// How often time passes for the state, and progress is published at most.
@@ -139,6 +141,8 @@ pub(crate) struct Task<J> {
     /// To hand back what is done aside; weak, so that the task ends with its last user.
     pub own: mpsc::WeakSender<Command>,
     pub fate: Fate,
+    /// Dropped with the task: so others see that it has ended.
+    pub _living: watch::Sender<()>,
 }
 
 /// A reply that waits until what it says is durable.
@@ -226,8 +230,9 @@ impl<J: Journal> Task<J> {
             }
             _ => true,
         });
-        if !records.is_empty() {
-            self.journal.append(&records).await?;
+        // What this turn cancels ends in one append; a survey that is taken up anew may have millions of records.
+        for records in records.chunks(APPEND) {
+            self.journal.append(records).await?;
         }
         for effect in turn.effects {
             self.perform(effect, now, pending);
@@ -374,6 +379,10 @@ impl<J: Journal> Task<J> {
                 self.registry.refused(submission, *class, message);
                 pending.changed.insert(submission.clone());
             }
+            Record::Became { submission, survey } => {
+                self.registry.became(submission, survey);
+                pending.changed.insert(submission.clone());
+            }
             _ => {}
         }
     }
@@ -440,9 +449,6 @@ impl<J: Journal> Task<J> {
         pending.changed.insert(id.0.clone());
         let repaired = self.state.survey(id).map(|survey| (survey.phase(), survey.repaired()));
         let Some(entry) = self.registry.surveys.get_mut(id) else { return };
-        if !entry.submitted.submission.is_empty() {
-            pending.changed.insert(entry.submitted.submission.clone());
-        }
         if matches!(entry.standing, Standing::Ended(_)) {
             self.state.forget(id);
             return;
@@ -475,22 +481,25 @@ impl<J: Journal> Task<J> {
 
     /// Tells watchers what changed: with the next tick, or at once where a survey is over.
     fn publish(&self, is_tick: bool, pending: &mut Pending) {
-        if pending.watchers.is_empty() {
-            pending.changed.clear();
+        let changed = std::mem::take(&mut pending.changed);
+        if changed.is_empty() {
             return;
         }
-        for name in std::mem::take(&mut pending.changed) {
-            let Some(watchers) = pending.watchers.get(&name) else { continue };
-            let Some(now) = self.registry.view(&self.state, &name) else { continue };
-            if !(is_tick || is_over(&now)) {
-                pending.changed.insert(name);
-                continue;
+        let mut later = BTreeSet::new();
+        pending.watchers.retain(|name, watchers| {
+            // A submission that has become a survey changes with it.
+            let survey = self.registry.resolve(name).map_or_else(|| name.clone(), |id| id.0);
+            if changed.contains(&survey) || changed.contains(name) {
+                match self.registry.view(&self.state, name) {
+                    Some(now) if is_tick || is_over(&now) => drop(watchers.send_replace(now)),
+                    _ => {
+                        later.insert(survey);
+                    }
+                }
             }
-            watchers.send_replace(now);
-            if watchers.receiver_count() == 0 {
-                pending.watchers.remove(&name);
-            }
-        }
+            watchers.receiver_count() > 0
+        });
+        pending.changed = later;
     }
 }
 

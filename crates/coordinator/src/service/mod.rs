@@ -61,6 +61,8 @@ pub struct Coordinator {
     stores: Stores,
     policy: Policy,
     fate: Fate,
+    /// Closed when the coordinator has stopped.
+    alive: tokio::sync::watch::Receiver<()>,
     plannings: planning::Plannings,
     planners: Planners,
     halo_px: fn(&SurveyPlan) -> u32,
@@ -85,6 +87,7 @@ impl Coordinator {
         let (journal, books) = journal.open(&config.writer).await?;
         let (commands, receiver) = mpsc::channel(QUEUE);
         let fate: Fate = Arc::new(OnceLock::new());
+        let (living, alive) = tokio::sync::watch::channel(());
         let standing = match config.resume {
             Resume::AtStart => Standing::Opening,
             Resume::WhenSubmitted => Standing::Left,
@@ -114,6 +117,7 @@ impl Coordinator {
             commands: receiver,
             own: commands.downgrade(),
             fate: Arc::clone(&fate),
+            _living: living,
         };
         tokio::spawn(task.run());
         let coordinator = Self {
@@ -123,6 +127,7 @@ impl Coordinator {
             stores,
             policy: config.policy,
             fate,
+            alive,
             plannings: planning::Plannings::default(),
             planners: Arc::new(Semaphore::new(config.planners.max(1))),
             halo_px: config.halo_px,
@@ -180,14 +185,12 @@ impl Coordinator {
         &self,
     ) -> tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health + use<>> {
         let (reporter, service) = tonic_health::server::health_reporter();
-        let commands = self.commands.downgrade();
+        let mut alive = self.alive.clone();
         tokio::spawn(async move {
             reporter.set_serving::<SurveyServiceServer<Self>>().await;
             reporter.set_serving::<WorkerServiceServer<Self>>().await;
-            if let Some(commands) = commands.upgrade() {
-                let (closed, last) = (commands.downgrade(), commands);
-                wait_until_closed(closed, last).await;
-            }
+            // Nothing is ever sent: it ends with the coordinator.
+            let _ = alive.changed().await;
             reporter.set_not_serving::<SurveyServiceServer<Self>>().await;
             reporter.set_not_serving::<WorkerServiceServer<Self>>().await;
             reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
@@ -345,18 +348,6 @@ pub fn reflection_service() -> Result<
         .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
-}
-
-/// Holds no strong sender while it waits, so that the coordinator ends with its last user.
-async fn wait_until_closed(weak: mpsc::WeakSender<Command>, strong: mpsc::Sender<Command>) {
-    drop(strong);
-    loop {
-        match weak.upgrade() {
-            Some(sender) if !sender.is_closed() => drop(sender),
-            _ => return,
-        }
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
 }
 
 pub(crate) fn invalid(field: &str, problem: impl Into<String>) -> ConvertError {

@@ -155,10 +155,14 @@ impl Coordinator {
                 message: "it was cancelled while it was planned".into(),
             }),
         };
-        if let Err(error) = &planned
-            && !matches!(error, CoordinatorError::Stopped(_) | CoordinatorError::Journal(_))
-        {
-            self.refuse(&submission, error).await?;
+        match &planned {
+            Ok(accepted) => {
+                let survey = SurveyId(accepted.survey.id.clone());
+                self.ask(|reply| Command::Note { record: Record::Became { submission, survey }, reply }).await?;
+            }
+            // The next coordinator plans it.
+            Err(_) if self.commands.is_closed() => {}
+            Err(error) => self.refuse(&submission, error).await?,
         }
         planned
     }

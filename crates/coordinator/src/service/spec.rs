@@ -244,4 +244,68 @@ fn digest(toml: &str, output: &str, files: &BTreeMap<String, Bytes>) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    const TOML: &str = r#"
+        survey = { name = "a" }
+        counties = { source = "s3://good/counties.geojson", id = "id" }
+        before = { catalog = "s3://good/before.json", from = 2023-01-01, to = 2023-02-01 }
+        after = { catalog = "s3://good/after.json", from = 2024-01-01, to = 2024-02-01 }
+    "#;
+
+    fn read(toml: &str, output: &str, allowed: &[&str]) -> Result<Spec, String> {
+        let request = v1::SpecSubmission { toml: toml.into(), files: vec![], output: output.into() };
+        let allowed: Vec<String> = allowed.iter().map(|&prefix| prefix.to_owned()).collect();
+        Spec::read(request, &allowed).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_allowed_prefixes_may_be_named() {
+        assert!(read(TOML, "", &[]).is_ok());
+        assert!(read(TOML, "s3://good/out", &["s3://good/"]).is_ok());
+        for (toml, output, key) in [
+            (TOML.replace("s3://good/before", "file:///etc/before"), "", "before.catalog"),
+            (TOML.replace("s3://good/counties", "s3://good-not/counties"), "", "counties.source"),
+            (TOML.to_owned(), "s3://other/", "survey.output"),
+        ] {
+            let refusal = read(&toml, output, &["s3://good/"]).unwrap_err();
+            assert!(refusal.starts_with(key) && refusal.contains("prefixes"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn the_digest_is_that_of_all_parts_and_of_nothing_else() {
+        let digest = |files: &[(&str, &str)], output: &str| {
+            let files = files.iter().map(|&(name, text)| (name.to_owned(), Bytes::from(text.to_owned()))).collect();
+            digest(TOML, output, &files)
+        };
+        let one = digest(&[("a", "x"), ("b", "y")], "");
+        assert_eq!(one, digest(&[("b", "y"), ("a", "x")], ""));
+        for other in [
+            digest(&[("a", "xb"), ("b", "y")], ""),
+            digest(&[("a", "x")], ""),
+            digest(&[("a", "x"), ("b", "y")], "s3://o/"),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_kept_is_read_back_and_damage_is_seen() {
+        let root = tempfile::tempdir().unwrap();
+        let state = crate::testing::folder(root.path());
+        let files = vec![v1::AttachedFile { name: "c.geojson".into(), content: b"{}".to_vec() }];
+        let toml = TOML.replace("s3://good/counties.geojson", "attached:c.geojson");
+        let spec = Spec::read(v1::SpecSubmission { toml, files, output: String::new() }, &[]).unwrap();
+        spec.keep(&state).await.unwrap();
+        let kept = Spec::kept(&state, &spec.submission, String::new()).await.unwrap();
+        assert_eq!((&kept.files, &kept.toml), (&spec.files, &spec.toml));
+        let (planned, _) = kept.planned_with(&state, &crate::testing::stores(root.path())).unwrap();
+        let expected = root.path().join(format!("submissions/{}/files/c.geojson", spec.submission));
+        assert_eq!(planned.counties.source, format!("file://{}", expected.display()));
+        std::fs::write(expected, "{ }").unwrap();
+        let refusal = Spec::kept(&state, &spec.submission, String::new()).await.unwrap_err().to_string();
+        assert!(refusal.contains("submit the survey again"), "{refusal}");
+    }
+}

@@ -119,7 +119,8 @@ impl Coordinator {
         loop {
             let begun = self.open_left(&submitted).await;
             match begun {
-                Ok(()) | Err(CoordinatorError::Stopped(_) | CoordinatorError::Journal(_)) => return,
+                Ok(()) => return,
+                Err(_) if self.commands.is_closed() => return,
                 Err(error) if error.class() == FailureClass::Retryable => {
                     warn!(survey = %submitted.survey, %error, "a survey that was left cannot go on yet");
                     tokio::time::sleep(pause).await;
