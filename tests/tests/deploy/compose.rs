@@ -33,18 +33,20 @@ fn the_composition_is_one_by_the_specification() {
     let Some(python) = python(test, "check_jsonschema") else { return };
     let check = |text: &str| {
         let mut command = Command::new(&python);
-        command.args(["-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "-"]);
-        feed(&mut command, text)
+        command.args(["-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]);
+        command.args(["--default-filetype", "yaml", "-"]);
+        let output = feed(&mut command, text);
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
-    let sound = check(&text(COMPOSE));
-    assert!(sound.status.success(), "{}", String::from_utf8_lossy(&sound.stdout));
+    let (is_sound, said) = check(&text(COMPOSE));
+    assert!(is_sound, "{said}");
+    // And a mistake would be seen, wherever it stands.
     for (word, misspelt) in
-        [("stop_grace_period", "stop_grace"), ("service_healthy", "service_is_healthy"), ("retries", "retry")]
+        [("stop_grace_period", "stop_grace"), ("retries", "retry"), ("service_healthy", "is_healthy")]
     {
         assert!(text(COMPOSE).contains(word));
-        let found = check(&text(COMPOSE).replace(word, misspelt));
-        assert!(!found.status.success(), "{misspelt} would not be seen");
-        assert!(String::from_utf8_lossy(&found.stdout).contains(misspelt));
+        let (is_sound, said) = check(&text(COMPOSE).replace(word, misspelt));
+        assert!(!is_sound && said.contains(misspelt), "{misspelt}: {said}");
     }
 }
 

@@ -14,7 +14,30 @@ pub struct Names {
     pub grouped: BTreeSet<String>,
 }
 
-const WORDS: [&str; 9] = ["and", "or", "unless", "bool", "offset", "atan2", "inf", "nan", "Inf"];
+/// Words of the language that no bracket need follow.
+const WORDS: [&str; 21] = [
+    "and",
+    "or",
+    "unless",
+    "bool",
+    "offset",
+    "atan2",
+    "inf",
+    "nan",
+    "Inf",
+    "sum",
+    "min",
+    "max",
+    "avg",
+    "group",
+    "count",
+    "stddev",
+    "stdvar",
+    "count_values",
+    "bottomk",
+    "topk",
+    "quantile",
+];
 const GROUPING: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
 
 fn is_word(letter: char) -> bool {
