@@ -15,5 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Maps in key order, so that the same message has the same bytes.
         .btree_map(".")
         .compile_fds(descriptors)?;
+    // KEDA's protocol, which a coordinator speaks too. It is not part of ours, nor of its description.
+    let scaler = protox::compile([format!("{root}/externalscaler/externalscaler.proto")], [root])?;
+    tonic_prost_build::configure().btree_map(".").compile_fds(scaler)?;
     Ok(())
 }

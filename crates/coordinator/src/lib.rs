@@ -6,6 +6,8 @@
 //! * [`service`]: the gRPC services, over one task that owns schedule and journal.
 //! * [`auth`]: who may call what.
 //! * [`aggregate`], [`publish`]: the outcome of a survey, and what makes results of it.
+//! * [`scaler`]: how many workers there should be, for KEDA.
+//! * [`metrics`]: names of what is measured.
 
 pub mod aggregate;
 pub mod auth;
@@ -13,10 +15,12 @@ pub mod clock;
 mod config;
 pub mod error;
 pub mod journal;
+pub mod metrics;
 pub mod plan;
 pub mod publish;
 mod resume;
 mod run;
+pub mod scaler;
 pub mod schedule;
 pub mod service;
 #[cfg(test)]

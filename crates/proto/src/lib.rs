@@ -17,6 +17,12 @@ pub mod v1 {
     tonic::include_proto!("groundbreak.v1");
 }
 
+/// The generated messages, client and server of KEDA's external scalers.
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
+pub mod externalscaler {
+    tonic::include_proto!("externalscaler");
+}
+
 /// The largest gRPC message that services and clients send or take, bytes.
 pub const MAX_MESSAGE_BYTES: usize = 32 << 20;
 
