@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 use survey::findings::Run;
-use survey::grid::Grid;
+use survey::grid::{Grid, PixelRect};
 use survey::raster::Plane;
 
 use super::channels::Channels;
@@ -60,6 +60,11 @@ const WAY_ELONGATION: f64 = 4.0;
 /// Brightness of film against what lies beside it, and the number of arches that make a row.
 const FILM_BRIGHTNESS: f64 = 1.5;
 const LEAST_ROWS: usize = 4;
+/// Wider than this is a field of rows, not a frame, metres.
+const WIDEST_FRAME_M: f64 = 60.0;
+/// A strip this bright against what lies beside it may be film, and a rectangle with more of them on it is no frame.
+const STRIP_BRIGHTNESS: f64 = 1.2;
+const MOST_FILM: f64 = 0.3;
 /// Narrower and more elongated than this, with a shadow, is a wall.
 const WALL_WIDTH_M: f64 = 5.5;
 const WALL_ELONGATION: f64 = 6.0;
@@ -115,7 +120,13 @@ pub(super) fn buildings(lot: &Mask, channels: &Channels, fine: &Grid) -> Vec<Bui
             patches.par_iter().flat_map_iter(|patch| beams.rectangles(patch)).map(|mask| (mask.runs(), mask)).collect();
         rectangles.sort_by(|a, b| a.0.cmp(&b.0));
         rectangles.dedup_by(|a, b| a.0 == b.0);
-        found.extend(rectangles.into_par_iter().filter_map(|(_, mask)| site.frame(mask, &beams)).collect::<Vec<_>>());
+        let framed: Vec<Candidate> =
+            rectangles.into_par_iter().filter_map(|(_, mask)| site.frame(mask, &beams)).collect();
+        let film = site.film(&found, ground.rect());
+        found.extend(framed.into_iter().filter(|frame| {
+            let covered = film.crop(frame.mask.rect()).and(&frame.mask).count() as f64;
+            covered < MOST_FILM * frame.building.shape.area
+        }));
     }
     // Best first; the order of equals is fixed by their pixels, never by the order of discovery.
     found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.building.runs.cmp(&b.building.runs)));
@@ -213,6 +224,19 @@ impl<'a> Site<'a> {
         Some(Candidate { building, mask, score })
     }
 
+    /// The ground under narrow strips that shine: rows of film have hoops and edges all over, as frames have beams.
+    fn film(&self, found: &[Candidate], rect: PixelRect) -> Mask {
+        let mut film = Mask::new(rect);
+        for Candidate { building, .. } in found {
+            let strip = &building.shape.rect;
+            let is_narrow = strip.width * self.gsd_m < WAY_WIDTH_M && strip.elongation() > WAY_ELONGATION;
+            if is_narrow && building.against_ring >= STRIP_BRIGHTNESS {
+                building.runs.iter().for_each(|&run| film.set_run(run));
+            }
+        }
+        film
+    }
+
     /// A rectangle that beams end at, if it may be a frame.
     fn frame(&self, mask: Mask, beams: &Beams) -> Option<Candidate> {
         let area_m2 = self.gsd_m * self.gsd_m;
@@ -230,7 +254,7 @@ impl<'a> Site<'a> {
         let contrast = (texture - around) / (spread + spread_around).max(f64::MIN_POSITIVE);
         let is_frame = lines >= frames::LEAST_LINES
             && contrast >= frames::LEAST_CONTRAST
-            && shape.rect.width * self.gsd_m >= WAY_WIDTH_M
+            && (WAY_WIDTH_M..=WIDEST_FRAME_M).contains(&(shape.rect.width * self.gsd_m))
             && texture >= FRAME_TEXTURE * self.median_texture
             && texture >= FRAME_ROUGHNESS * brightness;
         if !is_frame {
