@@ -21,6 +21,9 @@ use crate::features::{Buildings, Features};
 /// Standard deviation of the log-odds that the weights themselves leave.
 const MODEL_SD: f64 = 0.5;
 
+/// Log-odds of each class for a site that stood there before.
+const STANDING: f64 = -5.0;
+
 /// The verdict on a site.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
@@ -70,10 +73,13 @@ pub fn classify(features: &Features) -> Verdict {
         None => factory_without_buildings(&mut factory, features),
     }
     surroundings(&mut factory, features);
+    // What stood before is nothing new, whatever it is.
+    let standing = STANDING * features.standing();
+    factory.add(standing, format!("{:.0} % of it is as built as before", 100.0 * features.standing()));
     let others = [
         factory.sum(),
-        built.map_or(-4.0, |buildings| residential(features, buildings)),
-        built.map_or(-4.0, |buildings| greenhouse(features, buildings)),
+        built.map_or(-4.0, |buildings| residential(features, buildings)) + standing,
+        built.map_or(-4.0, |buildings| greenhouse(features, buildings)) + standing,
         0.0,
     ];
     let probabilities = softmax(others);
@@ -180,10 +186,14 @@ fn surroundings(score: &mut Score, features: &Features) {
 
 fn residential(features: &Features, buildings: &Buildings) -> f64 {
     let many = libm::log(buildings.count as f64 / 5.0).clamp(-1.5, 2.0);
-    let small = 3.0 * ramp(buildings.small_share, 0.2, 0.8);
+    // A few small things on a lot are stacks, sheds, or what was recognised of something larger.
+    let small = 3.0 * ramp(buildings.small_share, 0.2, 0.8) * ramp(buildings.count as f64, 3.0, 8.0);
     let compact = 0.5 * plateau(buildings.elongation, 1.0, 1.1, 2.5, 4.0);
     let halls = -2.0 * ramp(buildings.largest_m2, 500.0, 1500.0);
-    -2.5 + 1.5 * many + small + compact + halls - 4.0 * narrow_rows(buildings) - 2.0 * ramp(features.green, 0.5, 0.9)
+    -2.5 + 1.5 * many + small + compact + halls
+        - 2.0 * buildings.frame_share
+        - 4.0 * narrow_rows(buildings)
+        - 2.0 * ramp(features.green, 0.5, 0.9)
 }
 
 fn greenhouse(features: &Features, buildings: &Buildings) -> f64 {
@@ -371,6 +381,30 @@ mod tests {
             let sum: f64 = verdict.reasons.iter().map(|reason| reason.log_odds).sum();
             assert!((logistic(sum) - factory).abs() < 1e-9);
             assert!(verdict.reasons.windows(2).all(|pair| pair[0].log_odds.abs() >= pair[1].log_odds.abs()));
+        }
+    }
+
+    #[test]
+    fn what_stood_before_is_nothing_new_and_what_replaces_buildings_is() {
+        // Simulated towns and works that did not change: edges grew by −0.15 to 0.24; new lots: by 1.3 and more.
+        let on_built = |edge_growth: f64, buildings: Buildings| {
+            let cover_before = [0.02, 0.0, 0.0, 0.0, 0.98];
+            classify(&Features { buildings: Some(buildings), edge_growth, cover_before, ..lot() })
+        };
+        for buildings in [halls(4, 70.0, 23.0), halls(30, 10.0, 8.0), halls(12, 90.0, 8.0)] {
+            let verdict = on_built(0.2, buildings);
+            assert_eq!(verdict.class, SiteClass::Other, "{verdict:?}");
+            assert!(verdict.probabilities.factory < 0.1, "{verdict:?}");
+            assert!(verdict.reasons.iter().any(|reason| reason.text.contains("as built as before")), "{verdict:?}");
+        }
+        assert_eq!(on_built(1.4, halls(30, 10.0, 8.0)).class, SiteClass::Residential);
+    }
+
+    #[test]
+    fn a_few_small_things_on_a_lot_are_no_housing() {
+        for count in [1, 3, 4] {
+            let verdict = with(halls(count, 12.0, 8.0));
+            assert!(verdict.class != SiteClass::Residential, "{count}: {verdict:?}");
         }
     }
 

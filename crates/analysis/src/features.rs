@@ -228,6 +228,15 @@ fn weighted_median(mut values: Vec<(f64, f64)>) -> f64 {
 }
 
 impl Features {
+    /// How far the site is as built as it was before: built ground whose edges did not grow, 0 to 1. A town or a works
+    /// that only looks different (light, season, angle) is all of it; a new lot, even on built ground, has new edges.
+    #[must_use]
+    pub fn standing(&self) -> f64 {
+        let ramp = |value: f64, low: f64, high: f64| ((value - low) / (high - low)).clamp(0.0, 1.0);
+        let [_, _, _, _, built] = self.cover_before;
+        ramp(built, 0.2, 0.5) * (1.0 - ramp(self.edge_growth, 0.4, 0.8))
+    }
+
     /// All of them by name, as results list them; what cannot be said is left out.
     #[must_use]
     pub fn named(&self) -> BTreeMap<String, f64> {
@@ -240,6 +249,7 @@ impl Features {
         for (cover, share) in ["crop", "wood", "bare", "water", "built"].into_iter().zip(self.cover_before) {
             say(&format!("{cover}_before"), share);
         }
+        say("standing_before", self.standing());
         say("lot_rectangularity", self.lot.rectangularity());
         say("lot_solidity", self.lot.solidity());
         say("lot_compactness", self.lot.compactness());

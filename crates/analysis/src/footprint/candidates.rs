@@ -6,13 +6,14 @@ use survey::grid::{Grid, PixelRect};
 use survey::raster::Plane;
 
 use super::channels::Channels;
+use super::cue::{Cue, Cut, quantiles};
+use super::frames::{self, Beams};
+use super::join::{self, Joined};
+use super::pixels::{bounds, largest_piece, moments, quantile, values};
 use super::{Building, BuildingKind, COARSEST_FRAME_M, COARSEST_SHADOW_M, fill_holes};
 use crate::components::pieces;
 use crate::mask::Mask;
 use crate::outline::{Shape, shape};
-
-/// Quantiles of a channel over the site at which patches are cut out, in percent.
-const LEVELS: [usize; 16] = [4, 8, 12, 17, 23, 30, 38, 46, 54, 62, 70, 77, 83, 88, 92, 96];
 
 /// Smallest building, m²; at least this many pixels.
 const LEAST_M2: f64 = 30.0;
@@ -59,60 +60,16 @@ const WAY_ELONGATION: f64 = 4.0;
 /// Brightness of film against what lies beside it, and the number of arches that make a row.
 const FILM_BRIGHTNESS: f64 = 1.5;
 const LEAST_ROWS: usize = 4;
+/// Wider than this is a field of rows, not a frame, metres.
+const WIDEST_FRAME_M: f64 = 60.0;
+/// A strip this bright against what lies beside it may be film, and a rectangle with more of them on it is no frame.
+const STRIP_BRIGHTNESS: f64 = 1.2;
+const MOST_FILM: f64 = 0.3;
 /// Narrower and more elongated than this, with a shadow, is a wall.
 const WALL_WIDTH_M: f64 = 5.5;
 const WALL_ELONGATION: f64 = 6.0;
 /// Ground that a frame must have inside for its beams to be seen, m².
-const LEAST_FRAME_M2: f64 = 400.0;
-
-/// Distances between the two levels of a slice, in levels.
-const SLICES: [usize; 2] = [4, 7];
-
-/// One of the quantities in which a building may stand out.
-struct Cue<'a> {
-    plane: &'a Plane<f32>,
-    /// Which values are cut out.
-    cuts: &'a [Cut],
-    /// Least difference to the surroundings, in units of the plane.
-    step: f64,
-    /// Median over the site.
-    ground: f64,
-}
-
-/// A way to cut patches out of a plane.
-#[derive(Clone, Copy)]
-enum Cut {
-    /// All above a level.
-    Above,
-    /// All below a level.
-    Below,
-    /// All between two levels: a grey roof is bluer than soil and less blue than its own shadow.
-    Between,
-}
-
-impl Cut {
-    /// The ranges of values that the levels of a plane give.
-    fn ranges(self, levels: &[f32]) -> Vec<(f32, f32)> {
-        match self {
-            Self::Above => levels.iter().map(|&level| (level, f32::INFINITY)).collect(),
-            Self::Below => levels.iter().map(|&level| (f32::NEG_INFINITY, level)).collect(),
-            Self::Between => SLICES
-                .iter()
-                .flat_map(|&apart| levels.iter().zip(levels.iter().skip(apart)).map(|(&low, &high)| (low, high)))
-                .collect(),
-        }
-    }
-
-    /// The range around a patch's mean whose limits lie half way to its surroundings.
-    fn half_way(self, inside: f64, step: f64) -> (f32, f32) {
-        let (low, high) = ((inside - step / 2.0) as f32, (inside + step / 2.0) as f32);
-        match self {
-            Self::Above => (low, f32::INFINITY),
-            Self::Below => (f32::NEG_INFINITY, high),
-            Self::Between => (low, high),
-        }
-    }
-}
+pub(super) const LEAST_FRAME_M2: f64 = 400.0;
 
 struct Candidate {
     building: Building,
@@ -154,6 +111,23 @@ pub(super) fn buildings(lot: &Mask, channels: &Channels, fine: &Grid) -> Vec<Bui
         .flat_map_iter(|&(cue, cut, range)| site.patches(cue, cut, range, &built))
         .filter(|candidate| !site.is_wall(&candidate.building))
         .collect();
+    if fine.resolution_m <= COARSEST_FRAME_M {
+        let clear = ground.minus(&channels.green);
+        let beams = Beams::new(&clear, channels, fine.resolution_m);
+        let patches = beams.patches(&clear, channels);
+        // Many patches end in the same rectangle.
+        let mut rectangles: Vec<(Vec<Run>, Mask)> =
+            patches.par_iter().flat_map_iter(|patch| beams.rectangles(patch)).map(|mask| (mask.runs(), mask)).collect();
+        rectangles.sort_by(|a, b| a.0.cmp(&b.0));
+        rectangles.dedup_by(|a, b| a.0 == b.0);
+        let framed: Vec<Candidate> =
+            rectangles.into_par_iter().filter_map(|(_, mask)| site.frame(mask, &beams)).collect();
+        let film = site.film(&found, ground.rect());
+        found.extend(framed.into_iter().filter(|frame| {
+            let covered = film.crop(frame.mask.rect()).and(&frame.mask).count() as f64;
+            covered < MOST_FILM * frame.building.shape.area
+        }));
+    }
     // Best first; the order of equals is fixed by their pixels, never by the order of discovery.
     found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.building.runs.cmp(&b.building.runs)));
     let mut taken = Mask::new(ground.rect());
@@ -168,7 +142,7 @@ pub(super) fn buildings(lot: &Mask, channels: &Channels, fine: &Grid) -> Vec<Bui
         }
         buildings.push(candidate.building);
     }
-    let mut buildings = site.told_apart(buildings);
+    let mut buildings = site.joined(site.told_apart(buildings));
     buildings.sort_by(|a, b| b.shape.area.total_cmp(&a.shape.area).then_with(|| a.runs.cmp(&b.runs)));
     buildings
 }
@@ -247,6 +221,48 @@ impl<'a> Site<'a> {
         let building = self.building(&mask, shape, contrast);
         let raised = if building.kind == BuildingKind::Slab { SLAB_SCORE } else { 1.0 };
         let score = raised * fit * fit * contrast / (contrast + 0.5) * libm::cbrt(shape.area);
+        Some(Candidate { building, mask, score })
+    }
+
+    /// The ground under narrow strips that shine: rows of film have hoops and edges all over, as frames have beams.
+    fn film(&self, found: &[Candidate], rect: PixelRect) -> Mask {
+        let mut film = Mask::new(rect);
+        for Candidate { building, .. } in found {
+            let strip = &building.shape.rect;
+            let is_narrow = strip.width * self.gsd_m < WAY_WIDTH_M && strip.elongation() > WAY_ELONGATION;
+            if is_narrow && building.against_ring >= STRIP_BRIGHTNESS {
+                building.runs.iter().for_each(|&run| film.set_run(run));
+            }
+        }
+        film
+    }
+
+    /// A rectangle that beams end at, if it may be a frame.
+    fn frame(&self, mask: Mask, beams: &Beams) -> Option<Candidate> {
+        let area_m2 = self.gsd_m * self.gsd_m;
+        let (least, largest) = (LEAST_FRAME_M2 / area_m2, (LARGEST_M2 / area_m2).min(LARGEST_SHARE * self.area));
+        let shape = self.rectangle(&mask, least, largest)?;
+        let inner = mask.erode(self.pixels(1.5));
+        let lines = frames::lines(&beams.detail, &inner, &shape);
+        let (texture, spread) = self.mean(&self.channels.texture, &inner)?;
+        let (brightness, _) = self.mean(&self.channels.brightness, &inner)?;
+        // Beside a frame lie the shadows of its beams, as full of edges as the frame.
+        let wide = Mask::from_runs(mask.rect().grown(self.pixels(8.0)), &mask.runs());
+        let beyond = wide.dilate(self.pixels(7.0)).minus(&wide.dilate(self.pixels(3.0)));
+        let beyond = beyond.and(&self.channels.valid.crop(beyond.rect()));
+        let (around, spread_around) = self.mean(&self.channels.texture, &beyond)?;
+        let contrast = (texture - around) / (spread + spread_around).max(f64::MIN_POSITIVE);
+        let is_frame = lines >= frames::LEAST_LINES
+            && contrast >= frames::LEAST_CONTRAST
+            && (WAY_WIDTH_M..=WIDEST_FRAME_M).contains(&(shape.rect.width * self.gsd_m))
+            && texture >= FRAME_TEXTURE * self.median_texture
+            && texture >= FRAME_ROUGHNESS * brightness;
+        if !is_frame {
+            return None;
+        }
+        let fit = shape.rectangularity() * shape.solidity();
+        let building = Building { kind: BuildingKind::Frame, ..self.building(&mask, shape, contrast) };
+        let score = 2.0 * lines * fit * fit * contrast / (contrast + 0.5) * libm::cbrt(shape.area);
         Some(Candidate { building, mask, score })
     }
 
@@ -351,6 +367,19 @@ impl<'a> Site<'a> {
         kept
     }
 
+    /// Joins the parts of halls: a bay with sheets on it to its frame, the two slopes of a roof.
+    fn joined(&self, mut parts: Vec<Building>) -> Vec<Building> {
+        while let Some(Joined { first, second, mask, shape }) = join::next(&parts, self.gsd_m) {
+            let is_frame = [first, second].iter().any(|&part| parts[part].kind == BuildingKind::Frame);
+            let contrast = parts[first].contrast.min(parts[second].contrast);
+            let whole = self.building(&mask, shape, contrast);
+            let kind = if is_frame { BuildingKind::Frame } else { whole.kind };
+            parts[first] = Building { kind, ..whole };
+            parts.remove(second);
+        }
+        parts
+    }
+
     fn building(&self, mask: &Mask, shape: Shape, contrast: f64) -> Building {
         let brightness = self.mean(&self.channels.brightness, mask).map_or(0.0, |(mean, _)| mean);
         let blue = self.channels.blue.as_ref().and_then(|blue| self.mean(blue, mask)).map_or(0.0, |(mean, _)| mean);
@@ -384,63 +413,4 @@ impl<'a> Site<'a> {
             shape,
         }
     }
-}
-
-/// The piece with most pixels; of equals the first.
-fn largest_piece(mask: &Mask) -> Option<Mask> {
-    let size = |runs: &Vec<Run>| runs.iter().map(Run::len).sum::<u64>();
-    let largest = pieces(mask).into_iter().reduce(|best, next| if size(&next) > size(&best) { next } else { best })?;
-    Some(Mask::from_runs(mask.rect(), &largest))
-}
-
-/// Mean and standard deviation; `None` of none.
-fn moments(values: &[f32]) -> Option<(f64, f64)> {
-    if values.is_empty() {
-        return None;
-    }
-    let count = values.len() as f64;
-    let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
-    let variance =
-        values.iter().map(|&value| (f64::from(value) - mean) * (f64::from(value) - mean)).sum::<f64>() / count;
-    Some((mean, variance.sqrt()))
-}
-
-fn bounds(runs: &[Run]) -> Option<PixelRect> {
-    runs.iter()
-        .map(|run| PixelRect { row0: run.row, col0: run.col0, row1: run.row + 1, col1: run.col1 })
-        .reduce(|a, b| a.union(&b))
-}
-
-/// The values of a plane at the pixels of a mask, in row-major order.
-fn values(plane: &Plane<f32>, mask: &Mask) -> Vec<f32> {
-    let rect = plane.rect();
-    let mut values = Vec::new();
-    for run in mask.runs() {
-        let (from, to) = (run.col0.max(rect.col0), run.col1.min(rect.col1));
-        if run.row >= rect.row0 && run.row < rect.row1 && from < to {
-            values.extend_from_slice(&plane.row(run.row)[(from - rect.col0) as usize..(to - rect.col0) as usize]);
-        }
-    }
-    values
-}
-
-/// The value below which `percent` of the values lie; 0 of none.
-fn quantile(values: &mut [f32], percent: usize) -> f32 {
-    if values.is_empty() {
-        return 0.0;
-    }
-    let at = (values.len() - 1) * percent / 100;
-    *values.select_nth_unstable_by(at, f32::total_cmp).1
-}
-
-/// Distinct levels of a plane over the ground.
-fn quantiles(plane: &Plane<f32>, ground: &Mask) -> Vec<f32> {
-    let mut sorted = values(plane, ground);
-    sorted.sort_unstable_by(f32::total_cmp);
-    let mut levels: Vec<f32> = LEVELS
-        .iter()
-        .filter_map(|percent| sorted.get(sorted.len().saturating_sub(1) * percent / 100).copied())
-        .collect();
-    levels.dedup();
-    levels
 }

@@ -8,6 +8,10 @@
 
 mod candidates;
 mod channels;
+mod cue;
+mod frames;
+mod join;
+mod pixels;
 #[cfg(test)]
 pub(crate) mod test_ground;
 
@@ -157,7 +161,7 @@ pub(crate) fn fill_holes(mask: &Mask) -> Mask {
 
 #[cfg(test)]
 mod tests {
-    use super::test_ground::{BLUE, CONCRETE, Ground, RED, WHITE, four_halls, greenhouses};
+    use super::test_ground::{BLUE, CONCRETE, Frames, Ground, RED, WHITE, four_halls, greenhouses};
     use super::*;
 
     fn told(seen: &Seen) -> String {
@@ -193,6 +197,22 @@ mod tests {
         let seen = Ground { gsd_m: 0.3, boxes: four_halls(CONCRETE), frames: true, ..Ground::default() }.seen();
         assert_eq!(seen.buildings.len(), 4, "{}", told(&seen));
         assert!(seen.buildings.iter().all(|building| building.kind == BuildingKind::Frame), "{}", told(&seen));
+    }
+
+    #[test]
+    fn frames_end_where_their_outermost_beams_do_whatever_their_direction() {
+        for gsd_m in [0.3, 0.5] {
+            for degrees in [0.0, 20.0, 45.0, 77.0] {
+                let seen = Frames { gsd_m, degrees, ..Frames::default() }.seen();
+                let frames: Vec<_> = seen.buildings.iter().filter(|b| b.kind == BuildingKind::Frame).collect();
+                assert_eq!(frames.len(), 2, "{gsd_m} m, {degrees}°: {}", told(&seen));
+                for frame in frames {
+                    let (length, width) = (frame.shape.rect.length * gsd_m, frame.shape.rect.width * gsd_m);
+                    // Beams 0.9 m wide every 6 m, from the first to the last one.
+                    assert!((length - 72.9).abs() < 3.0 && (width - 30.9).abs() < 3.0, "{degrees}°: {}", told(&seen));
+                }
+            }
+        }
     }
 
     #[test]

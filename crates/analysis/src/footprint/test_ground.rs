@@ -82,6 +82,42 @@ impl Ground {
     }
 }
 
+/// Two frames of 72.9 m × 30.9 m, 25 m apart, their length `degrees` from the columns of the grid: beams 0.9 m wide
+/// every 6 m, both ways.
+pub(crate) struct Frames {
+    pub(crate) gsd_m: f64,
+    pub(crate) degrees: f64,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self { gsd_m: 0.5, degrees: 0.0 }
+    }
+}
+
+impl Frames {
+    pub(crate) fn seen(&self) -> Seen {
+        let (mut window, fine) = Ground { gsd_m: self.gsd_m, ..Ground::default() }.window();
+        let (sin, cos) = self.degrees.to_radians().sin_cos();
+        let rect = window.rect();
+        for (band, plane) in window.planes.iter_mut().enumerate() {
+            for row in rect.row0..rect.row1 {
+                for col in rect.col0..rect.col1 {
+                    let (y, x) =
+                        ((f64::from(row) + 0.5) * self.gsd_m - 105.0, (f64::from(col) + 0.5) * self.gsd_m - 140.0);
+                    let (u, v) = (x * cos + y * sin, y * cos - x * sin);
+                    let v = v.abs() - 12.5;
+                    let inside = (-36.45..36.45).contains(&u) && (0.0..30.9).contains(&v);
+                    if inside && ((u + 36.45).rem_euclid(6.0) < 0.9 || v.rem_euclid(6.0) < 0.9) {
+                        plane.row_mut(row)[(col - rect.col0) as usize] = CONCRETE[band] * 1.2;
+                    }
+                }
+            }
+        }
+        find(&Ground::lot(), &Ground::grid(), &window, &fine)
+    }
+}
+
 /// Four halls of 25 m × 75 m (L/W 3), two by two.
 pub(crate) fn four_halls(spectrum: [f32; 4]) -> Vec<(f64, f64, f64, f64, [f32; 4])> {
     vec![
