@@ -103,7 +103,7 @@ fn is_open(survey: &v1::Survey) -> bool {
 ///
 /// A tile waits for the calibrations of its own scenes only, so tiles are counted in the share in which calibrations have
 /// ended. Merging and assembling wait for (nearly) all before them and take seconds, so they count once that has ended.
-fn runnable(stages: &[v1::StageProgress]) -> u64 {
+pub(crate) fn runnable(stages: &[v1::StageProgress]) -> u64 {
     let (mut ended_before, mut jobs_before) = (0_u64, 0_u64);
     let mut total = 0_u64;
     for stage in stages {

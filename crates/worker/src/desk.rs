@@ -158,6 +158,7 @@ impl Desk {
                         bytes_fetched: committed.stats.bytes_fetched,
                         blocks_decoded: committed.stats.blocks_decoded,
                         peak_memory: 0,
+                        pixels: committed.stats.pixels,
                     }),
                 }),
                 Some(Report::Failed(failure)) => request.failed.push(v1::Failure {

@@ -153,6 +153,7 @@ impl Worker {
             return;
         }
         let span = info_span!("work", survey = assignment.survey, job = %job.key, attempt = attempt.counter, worker = self.config.name);
+        proto::trace::adopt(&span, &assignment.trace_parent);
         let work = Work { survey: assignment.survey, output: assignment.output, job, progress };
         let (runner, budget, at) = (Arc::clone(&self.runner), budget.clone(), Arc::clone(desk));
         let task = async move {

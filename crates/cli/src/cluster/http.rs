@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use coordinator::Coordinator;
+use coordinator::{Coordinator, metrics};
 use coordinator::auth::Tokens;
 use imagery::store::Stores;
 use tokio::net::TcpListener;
@@ -47,6 +47,7 @@ pub async fn serve(
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics_text))
         .with_state(Site { coordinator });
     Ok(Http(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
@@ -59,6 +60,13 @@ pub async fn serve(
 async fn ready(State(site): State<Site>) -> Response {
     match site.coordinator.surveys().await {
         Ok(_) => "ready\n".into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn metrics_text(State(site): State<Site>) -> Response {
+    match metrics::text(&site.coordinator).await {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bytesize::ByteSize;
 use coordinator::auth::{Gate, Tokens};
+use coordinator::scaler::Scaler;
 use coordinator::{Coordinator, CoordinatorConfig, RuntimeClock, SlateStore};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
@@ -171,5 +172,6 @@ where
         .add_service(coordinator.survey_service())
         .add_service(coordinator.worker_service())
         .add_service(coordinator.health_service())
+        .add_service(Scaler::new(coordinator.clone()).service())
         .add_service(coordinator::service::reflection_service().context("the protocol's own description")?))
 }

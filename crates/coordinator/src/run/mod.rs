@@ -20,6 +20,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
 use crate::error::CoordinatorError;
+use crate::metrics::Meters;
 use crate::journal::record::{Submitted, SurveyEnd};
 use crate::journal::{Journal, JournalReader, Record, SubmissionBook};
 use crate::publish::Publisher;
@@ -134,6 +135,7 @@ pub(crate) struct Task<J> {
     pub registry: Registry,
     pub crew: Crew,
     pub journal: J,
+    pub meters: Meters,
     pub reader: Arc<dyn JournalReader>,
     pub publisher: Arc<dyn Publisher>,
     pub clock: Arc<dyn Clock>,
@@ -232,7 +234,9 @@ impl<J: Journal> Task<J> {
         });
         // What this turn cancels ends in one append; a survey that is taken up anew may have millions of records.
         for records in records.chunks(APPEND) {
+            let began = self.clock.now();
             self.journal.append(records).await?;
+            self.meters.count_append(records.len(), self.clock.now().saturating_sub(began));
         }
         for effect in turn.effects {
             self.perform(effect, now, pending);

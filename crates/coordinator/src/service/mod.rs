@@ -10,8 +10,9 @@ mod submit;
 mod watch;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::Stream;
@@ -22,14 +23,16 @@ use proto::v1::survey_service_server::{SurveyService, SurveyServiceServer};
 use proto::v1::worker_service_server::{WorkerService, WorkerServiceServer};
 use proto::{ConvertError, MAX_MESSAGE_BYTES, MAX_SUBMISSION_BYTES, v1};
 use survey::failure::FailureClass;
+use survey::ids::SurveyId;
 use survey::plan::SurveyPlan;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tonic::{Request, Response, Status};
-use tracing::{instrument, warn};
+use tracing::{Span, instrument, warn};
 
 use crate::clock::Clock;
 use crate::config::{CoordinatorConfig, Resume};
 use crate::error::CoordinatorError;
+use crate::metrics::Meters;
 use crate::journal::record::Submitted;
 use crate::journal::{Journal, JournalReader, JournalStore};
 use crate::publish::Publisher;
@@ -68,6 +71,9 @@ pub struct Coordinator {
     halo_px: fn(&SurveyPlan) -> u32,
     max_job_memory: u64,
     allowed_prefixes: Arc<[String]>,
+    pub(crate) meters: Meters,
+    /// By survey: where its trace goes on. Forgotten with the process, as no result depends on it.
+    traces: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl Coordinator {
@@ -106,7 +112,9 @@ impl Coordinator {
             .map(|book| book.received.clone())
             .collect();
         let reader = journal.reader();
+        let meters = Meters::default();
         let task = Task {
+            meters: meters.clone(),
             state: State::new(journal.epoch(), config.policy.clone()),
             registry,
             crew: Crew::default(),
@@ -133,6 +141,8 @@ impl Coordinator {
             halo_px: config.halo_px,
             max_job_memory: config.max_job_memory,
             allowed_prefixes: config.allowed_prefixes.into(),
+            meters,
+            traces: Arc::default(),
         };
         for submitted in left {
             tokio::spawn(coordinator.clone().go_on(submitted));
@@ -244,6 +254,22 @@ impl Coordinator {
     /// The coordinator has stopped.
     pub async fn workers(&self) -> Result<Vec<v1::Worker>, CoordinatorError> {
         self.ask(|reply| Command::Workers { reply }).await
+    }
+
+    fn remember_trace(&self, survey: &str, parent: String) {
+        if parent.is_empty() {
+            return;
+        }
+        let mut traces = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
+        if traces.len() >= MAX_LISTED {
+            traces.pop_first();
+        }
+        traces.entry(survey.to_owned()).or_insert(parent);
+    }
+
+    fn trace_of(&self, survey: &SurveyId) -> String {
+        let traces = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
+        traces.get(&survey.0).cloned().unwrap_or_default()
     }
 
     async fn submit(&self, request: v1::SubmitSurveyRequest) -> Result<Accepted, CoordinatorError> {
@@ -365,7 +391,10 @@ impl SurveyService for Coordinator {
         &self,
         request: Request<v1::SubmitSurveyRequest>,
     ) -> Result<Response<v1::SubmitSurveyResponse>, Status> {
+        let span = Span::current();
+        proto::trace::extract(&span, request.metadata());
         let Accepted { survey, resumed_jobs, notes } = self.submit(request.into_inner()).await?;
+        self.remember_trace(&survey.id, proto::trace::parent_of(&span));
         Ok(Response::new(v1::SubmitSurveyResponse { survey: Some(survey), resumed_jobs, notes }))
     }
 
@@ -418,11 +447,16 @@ impl SurveyService for Coordinator {
 #[tonic::async_trait]
 impl WorkerService for Coordinator {
     async fn poll(&self, request: Request<v1::PollRequest>) -> Result<Response<v1::PollResponse>, Status> {
-        let mut poll = poll_from_wire(request.into_inner()).map_err(CoordinatorError::BadRequest)?;
+        let request = request.into_inner();
+        let used: Vec<_> = request.completed.iter().map(|report| (report.attempt, report.stats)).collect();
+        let mut poll = poll_from_wire(request).map_err(CoordinatorError::BadRequest)?;
         for failure in &mut poll.failed {
             self.look_back(failure).await?;
         }
         let answer = self.ask(|reply| Command::Poll { poll, reply }).await?;
-        Ok(Response::new(answer_to_wire(&answer, &self.policy)))
+        let answer = answer_to_wire(&answer, &self.policy, |survey| self.trace_of(survey));
+        let stats = used.into_iter().filter(|(attempt, _)| attempt.is_some_and(|it| answer.acknowledged.contains(&it)));
+        self.meters.count_work(stats.filter_map(|(_, stats)| stats));
+        Ok(Response::new(answer))
     }
 }

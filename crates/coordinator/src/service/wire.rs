@@ -93,7 +93,12 @@ fn failure_from_wire(report: v1::Failure) -> Result<Failure, ConvertError> {
     })
 }
 
-pub(super) fn answer_to_wire(answer: &Answer, policy: &Policy) -> v1::PollResponse {
+/// What a worker is told. `trace_of` gives the `traceparent` of a survey.
+pub(super) fn answer_to_wire(
+    answer: &Answer,
+    policy: &Policy,
+    trace_of: impl Fn(&SurveyId) -> String,
+) -> v1::PollResponse {
     let milliseconds = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
     v1::PollResponse {
         assignments: answer
@@ -105,6 +110,7 @@ pub(super) fn answer_to_wire(answer: &Answer, policy: &Policy) -> v1::PollRespon
                 job: Some(job_to_wire(&assignment.job)),
                 attempt: Some(attempt_to_wire(&assignment.attempt)),
                 lease_ms: milliseconds(policy.lease),
+                trace_parent: trace_of(&assignment.survey),
             })
             .collect(),
         acknowledged: answer.acknowledged.iter().map(attempt_to_wire).collect(),

@@ -34,7 +34,7 @@ pub(super) async fn run(
     let grown = tile.grown(halo);
     let calibrations = calibrations(context, job).await?;
     let identity = Registration::default();
-    let mut stats = JobStats::default();
+    let mut stats = JobStats { pixels: tile.pixels() as u64, ..JobStats::default() };
     let mut pixels: Vec<PairPixels> = Vec::new();
     let mut notes: BTreeMap<u32, BTreeSet<UnreadableNote>> = BTreeMap::new();
     for pair in pairs_of(loaded, grown) {

@@ -75,6 +75,8 @@ pub struct JobStats {
     pub bytes_fetched: u64,
     /// Blocks of scenes that were decoded.
     pub blocks_decoded: u64,
+    /// Pixels of the grid that were compared: those of the tile, without its halo.
+    pub pixels: u64,
 }
 
 impl JobStats {
