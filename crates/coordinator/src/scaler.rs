@@ -52,7 +52,7 @@ impl Scaler {
     /// A scaler for a coordinator's surveys.
     #[must_use]
     pub fn new(coordinator: Coordinator) -> Self {
-        let surveys = move || -> BoxFuture<'static, _> {
+        let surveys = move || -> BoxFuture<'static, Result<Vec<v1::Survey>, Status>> {
             let coordinator = coordinator.clone();
             Box::pin(async move { Ok(coordinator.surveys().await?) })
         };
@@ -105,11 +105,12 @@ fn is_open(survey: &v1::Survey) -> bool {
 /// ended. Merging and assembling wait for (nearly) all before them and take seconds, so they count once that has ended.
 pub(crate) fn runnable(stages: &[v1::StageProgress]) -> u64 {
     let (mut ended_before, mut jobs_before) = (0_u64, 0_u64);
+    let mut is_all_before_over = true;
     let mut total = 0_u64;
     for stage in stages {
         let ended = stage.done.saturating_add(stage.failed).min(stage.jobs);
         let open = stage.jobs - ended;
-        let ready = if ended_before == jobs_before {
+        let ready = if is_all_before_over {
             open
         } else if stage.stage() == v1::Stage::Detect {
             share(open, ended_before, jobs_before)
@@ -118,6 +119,7 @@ pub(crate) fn runnable(stages: &[v1::StageProgress]) -> u64 {
         };
         total = total.saturating_add(ready.max(stage.running).min(open));
         (ended_before, jobs_before) = (ended, stage.jobs);
+        is_all_before_over &= open == 0;
     }
     total
 }

@@ -201,11 +201,15 @@ fn ports_are_bound_to_this_machine() {
 fn the_demo_is_the_survey_of_the_simulated_province_with_its_scenes_in_the_bucket() {
     let folder = tempfile::tempdir().unwrap();
     let world = folder.path().to_string_lossy().into_owned();
-    groundbreak_tests::survey_run::succeed(&["simulate", "--out", &world, "--seed", "7"], &[]);
+    // Coarse pixels, which take no time. The survey of the province has pixels of 1 m, as its scenes before.
+    let coarse = ["--before-resolution", "8", "--after-resolution", "8"];
+    groundbreak_tests::survey_run::succeed(&[&["simulate", "--out", &world, "--seed", "7"][..], &coarse].concat(), &[]);
     let simulated = std::fs::read_to_string(folder.path().join("survey.toml")).unwrap();
     let demo = text("deploy/compose/demo.toml").replace("s3://groundbreak/world/", "").replace("/data/world/", "");
     let mut expected: toml::Table = toml::from_str(&simulated).unwrap();
     expected["survey"].as_table_mut().unwrap().remove("output");
+    assert_eq!(expected["grid"]["resolution_m"].as_float(), Some(8.0));
+    expected["grid"]["resolution_m"] = 1.0.into();
     assert_eq!(toml::from_str::<toml::Table>(&demo).unwrap(), expected);
     // What the service `scenes` copies is what the catalog lies in.
     assert!(folder.path().join("scenes/catalog.json").is_file());
