@@ -184,7 +184,12 @@ fn scenes_that_join_like_37_and_39_cut_no_object() {
     let apart = survey(&data, &[&[37], &[39]], "");
     assert_no_site_is_cut(&whole.sites, "mosaic");
     assert_no_site_is_cut(&apart.sites, "two scenes");
-    assert!(!whole.sites.is_empty() && !apart.sites.is_empty(), "no site: nothing is tested");
+    let edge = bounds(&data)["test_39"][3];
+    assert!(
+        crossing(&whole.sites, None, Some(edge)) > 0,
+        "no site crosses the border of the scenes: nothing is tested"
+    );
+    assert!(crossing(&apart.sites, None, Some(edge)) > 0, "the border of two scenes cuts what crosses it");
     // Along the border of the scenes a few pixels have no whole kernel: they are gaps, counted.
     assert!(
         apart.surveyed_px as f64 > 0.99 * whole.surveyed_px as f64,

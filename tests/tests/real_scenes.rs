@@ -140,8 +140,8 @@ fn a_bushfire_changes_much_and_builds_nothing() {
     let county = [("burnt", [[116.590, -22.003], [116.616, -22.003], [116.616, -21.966], [116.590, -21.966]])];
     let survey = Survey::new(&county, &scene("A", "2018-12-01"), &scene("B", "2019-01-05"), "");
     let (counties, sites) = survey.run();
-    // The fire front; the score of what burned before it is within the scene's own spread.
-    assert!(number(&counties[0], "changed_ha") > 0.01 * number(&counties[0], "area_ha"), "{:?}", counties[0]);
+    // Where the short-wave index fell by 0.1 and the ground darkened by a fifth: 27 % of the scene burned.
+    assert!(number(&counties[0], "changed_ha") > 0.05 * number(&counties[0], "area_ha"), "{:?}", counties[0]);
     assert!(number(&counties[0], "construction_ha") < 0.002 * number(&counties[0], "area_ha"), "{:?}", counties[0]);
     assert_eq!(number(&counties[0], "factory_count"), 0.0, "{sites:?}");
     for site in &sites {

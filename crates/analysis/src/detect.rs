@@ -18,7 +18,7 @@ use survey::result::Cover;
 use survey::spec::DetectorSpec;
 
 use crate::components::{LabelInput, label};
-use crate::evidence::{PairEvidence, Preset, pair_evidence};
+use crate::evidence::{PairEvidence, Preset, pair_evidence, quantise};
 use crate::mask::Mask;
 use crate::stitch::{SiteLimits, tile_findings};
 
@@ -101,7 +101,10 @@ pub fn detect_tile(plan: &SurveyPlan, counties: &CountyMap, tile: PixelRect, pai
         max_site_px: limits.max_px,
     });
     let is_root = plan.extent().is_some_and(|extent| extent.root.rect(plan.tile_px) == tile);
-    tile_findings(tile, components, coverage(plan, counties, tile, &composite), BTreeMap::new(), &limits, is_root)
+    let changed_from: BTreeMap<u32, i16> =
+        pairs.iter().map(|pair| (pair.pair, changed_from(&pair.calibration))).collect();
+    let coverage = coverage(plan, counties, tile, &composite, &changed_from);
+    tile_findings(tile, components, coverage, BTreeMap::new(), &limits, is_root)
 }
 
 /// Pixels whose log-odds are above 0, opened and closed; valid ones only.
@@ -179,12 +182,19 @@ fn fill(composite: &mut Composite, part: PixelRect, pair: u32, found: &PairEvide
     }
 }
 
-/// Pixels of each county in the planned cells of the tile, by state, and those that changed.
+/// The evidence's score above which ground counts as changed, however it changed.
+fn changed_from(calibration: &Calibration) -> i16 {
+    quantise((calibration.changed_from - calibration.threshold) as f32).min(0)
+}
+
+/// Pixels of each county in the planned cells of the tile, by state, and those that changed: whose score lies above what
+/// `changed_from` says of their pair.
 fn coverage(
     plan: &SurveyPlan,
     counties: &CountyMap,
     tile: PixelRect,
     composite: &Composite,
+    changed_from: &BTreeMap<u32, i16>,
 ) -> BTreeMap<u32, Coverage> {
     let (state, score) = (&composite.state, &composite.channels[EvidenceChannel::Score as usize]);
     let rows: Vec<BTreeMap<u32, Coverage>> = (tile.row0..tile.row1)
@@ -208,8 +218,11 @@ fn coverage(
                     let county = counted.entry(span.county).or_default();
                     county.count(here, run as u64);
                     if here == PixelState::Valid {
-                        let scores = &score.row(row)[columns];
-                        county.changed += scores[..run].iter().filter(|&&score| score > 0).count() as u64;
+                        let scores = score.row(row)[columns.clone()].iter().zip(&composite.pair.row(row)[columns]);
+                        let is_changed =
+                            |pair: &u32, score: i16| changed_from.get(pair).is_some_and(|&from| score > from);
+                        county.changed +=
+                            scores.take(run).filter(|&(&score, pair)| is_changed(pair, score)).count() as u64;
                     }
                     col += run as i32;
                 }

@@ -47,6 +47,8 @@ pub struct Calibration {
     pub threshold: f64,
     /// Share of the sample above the threshold.
     pub flagged_share: f64,
+    /// Where change of any kind begins on `ln(1 + √T)`, at most `threshold`: an edge of the histogram's bins.
+    pub changed_from: f64,
     /// Robust location and scale of single-date quantities over the sample.
     pub statistics: PairStatistics,
     /// Pixels in the sample.

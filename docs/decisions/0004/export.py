@@ -18,6 +18,8 @@ def put(name, before, after, bands, truth):
     open(f"{out}/{name}.bands", "w").write(bands)
     np.save(f"{out}/{name}.truth.npy", truth.astype(np.uint8))
 
+def halved(pixels): return pixels.reshape(*pixels.shape[:-2], pixels.shape[-2] // 2, 2, -1, 2).mean((-3, -1))
+
 def picture(path): return np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1)
 def raster(path):
     with rasterio.open(path) as file: return file.read()
@@ -26,7 +28,10 @@ for kind in ("levir_1024", "levir_256", "dsifn_256", "whu_256"):
     for before in sorted(glob.glob(f"{scenes}/{kind}/A/*")):
         name = os.path.splitext(os.path.basename(before))[0]
         truth = np.asarray(Image.open(f"{scenes}/{kind}/label/{name}.png").convert("L")) > 127
-        put(f"{kind}__{name}", picture(before), picture(before.replace("/A/", "/B/")), "red,green,blue", truth)
+        after = picture(before.replace("/A/", "/B/"))
+        put(f"{kind}__{name}", picture(before), after, "red,green,blue", truth)
+        if kind != "dsifn_256":
+            put(f"half{kind}__{name}", halved(picture(before)), halved(after), "red,green,blue", halved(truth * 1.0) >= 0.5)
 before, after, truth = (raster(f"{synthetic}/{name}.tif") for name in ("raw_t0", "raw_t1", "truth"))
 put("syn__rgb", before[[2, 1, 0]], after[[2, 1, 0]], "red,green,blue", truth[0])
 put("syn__nir", before, after, "blue,green,red,nir", truth[0])

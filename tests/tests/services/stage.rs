@@ -200,6 +200,7 @@ fn content(key: JobKey, children: impl Iterator<Item = (JobKey, ObjectRef)>) -> 
             radiometry: vec![],
             threshold: f64::from(pair),
             flagged_share: 0.0,
+            changed_from: f64::from(pair),
             statistics: PairStatistics::default(),
             sample_px: 1,
             quality: vec![],

@@ -10,6 +10,7 @@ use super::chi_squared::upper_tail;
 use super::linear::{Matrix, cholesky, solve_lower, solve_lower_transposed, svd};
 use super::moments::{Moments, moments};
 use super::sample::PairSample;
+use super::start::SteadyHalf;
 
 /// How the rounds are run.
 #[derive(Clone, Copy, Debug)]
@@ -44,14 +45,20 @@ pub struct Fit {
     pub collapsed: bool,
 }
 
-/// Fits the transform to a sample.
+/// Fits the transform to a sample, all of whose pixels count alike at first.
 #[must_use]
 pub fn fit(sample: &PairSample, rounds: Rounds) -> Fit {
+    fit_from(sample, rounds, None)
+}
+
+/// Fits the transform to a sample, of which only the pixels of `start` count at first.
+#[must_use]
+pub fn fit_from(sample: &PairSample, rounds: Rounds, start: Option<SteadyHalf>) -> Fit {
     let before = sample.before_bands().len();
-    let ones = |bands: &[Vec<f32>], weights: &mut Vec<f64>| {
-        weights.resize(bands.first().map_or(0, Vec::len), 1.0);
-    };
-    let start = moments(sample, ones);
+    let start = moments(sample, |bands, weights| match &start {
+        Some(half) => half.weigh(bands, weights),
+        None => weights.resize(bands.first().map_or(0, Vec::len), 1.0),
+    });
     let mut solutions = vec![solve(&start, before, rounds)];
     let mut collapsed = false;
     for round in 1..=rounds.max {

@@ -11,6 +11,7 @@ mod phase;
 mod radiometry;
 mod register;
 mod sample;
+mod start;
 mod statistics;
 mod threshold;
 
@@ -21,7 +22,7 @@ use survey::spec::DetectorSpec;
 
 use crate::cloud::{CloudReach, mask_clouds};
 use crate::detect::Detector;
-use crate::evidence::Preset;
+use crate::evidence::{self, Preset, Scale};
 pub use chi_squared::upper_tail;
 pub use irmad::Scorer;
 use irmad::{Fit, Rounds};
@@ -40,6 +41,9 @@ pub struct CellSample {
 
 /// Shares of the sample between which a threshold is believed.
 const BELIEVED_SHARE: (f64, f64) = (0.001, 0.4);
+
+/// Share of the sample that can have changed: what most of a scene did is, to any statistic of the pair, what stays.
+const MOST_CHANGED: f64 = 0.5;
 
 /// Pixels below which statistics are shaky.
 const SMALL_SAMPLE_PX: u64 = 5000;
@@ -65,12 +69,21 @@ pub fn wants_registration(detector: &DetectorSpec) -> bool {
 #[must_use]
 pub fn fit(samples: &[CellSample], grid: &Grid, registration: Registration, detector: &DetectorSpec) -> Calibration {
     let preset = Preset::new(grid.resolution_m, detector);
+    let blocks: Vec<CellSample>;
+    let samples = if preset.block_px > 1 {
+        blocks = samples.iter().map(|sample| in_blocks(sample, preset.block_px)).collect();
+        &blocks
+    } else {
+        samples
+    };
     let clear = preset.cloud.map(|reach| without_clouds(samples, reach));
     let sample = PairSample::new(clear.as_deref().unwrap_or(samples));
     let statistics = statistics::pair_statistics(&PairSample::new(samples));
     let detector = Detector::of(detector);
     let fit = match detector {
-        Detector::Default => irmad::fit(&sample, Rounds::DEFAULT),
+        // Where buildings have a shape, light and shade decide which half is steady: measured in decision 0004.
+        Detector::Default if preset.scale == Scale::Fine => irmad::fit(&sample, Rounds::DEFAULT),
+        Detector::Default => irmad::fit_from(&sample, Rounds::DEFAULT, start::steady_half(&sample)),
         Detector::IrMad => irmad::fit(&sample, Rounds::PEERS),
         Detector::Cva => difference(&sample),
     };
@@ -86,6 +99,7 @@ pub fn fit(samples: &[CellSample], grid: &Grid, registration: Registration, dete
             (bin.map_or(threshold::RANGE, Histogram::centre), share)
         }
     };
+    let changed_from = if detector == Detector::Default { changed_from(&histogram, threshold) } else { threshold };
     let radiometry = radiometry::band_gains(&sample, &scorer, fit.irmad.rho.len());
     let mut quality = quality_of(&fit, registration, flagged_share);
     if let Some(flag) = doubt(split_at(&histogram, histogram.two_means()).1)
@@ -108,9 +122,16 @@ pub fn fit(samples: &[CellSample], grid: &Grid, registration: Registration, dete
         radiometry,
         threshold,
         flagged_share,
+        changed_from,
         sample_px: fit.pixels,
         quality,
     }
+}
+
+/// A sample as the evidence will see it.
+fn in_blocks(sample: &CellSample, size: i32) -> CellSample {
+    let (before, after) = evidence::in_blocks(&sample.before, &sample.after, size);
+    CellSample { before, after }
 }
 
 /// The samples with what lies under clouds left out, which would otherwise be the change that the fit sees. The search
@@ -164,6 +185,15 @@ fn believable_split(histogram: &Histogram) -> (f64, f64) {
         _ if second.1 < first.1 => second,
         _ => first,
     }
+}
+
+/// Where change of any kind begins: the end of the peak of what stayed (the triangle), or the threshold where that is
+/// lower. Two-means splits off the strongest of several kinds of change, as the front of a fire from what it has burned;
+/// the triangle asks only what the unchanged ground looks like. A peak above which most of the scene lies is not that of
+/// unchanged ground.
+fn changed_from(histogram: &Histogram, threshold: f64) -> f64 {
+    let (from, share) = split_at(histogram, histogram.triangle());
+    if share <= MOST_CHANGED { from.min(threshold) } else { threshold }
 }
 
 fn quality_of(fit: &Fit, registration: Registration, flagged_share: f64) -> Vec<QualityFlag> {

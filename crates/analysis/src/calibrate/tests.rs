@@ -315,3 +315,62 @@ fn gains_and_offsets_are_found_under_noise_on_both_dates() {
     assert!(!calibration.quality.contains(&QualityFlag::RadiometryImplausible));
     assert!((calibration.flagged_share - 0.1).abs() < 0.01, "{}", calibration.flagged_share);
 }
+
+/// A scene of two bands and the same at twice the level with 2 % of noise; the first `burnt` of 100 rows kept 40 % of it.
+fn burnt_pair(burnt: usize) -> CellSample {
+    let rect = PixelRect::new(0, 0, 100, 200);
+    let mut noise = Noise(11);
+    let (mut before, mut after) = (vec![Vec::new(); 2], vec![Vec::new(); 2]);
+    for row in 0..rect.rows() {
+        for _ in 0..rect.cols() {
+            let ground = 1000.0 + 400.0 * noise.uniform();
+            let share = if row < burnt { 0.4 } else { 1.0 };
+            for band in 0..2 {
+                let value = ground * (1.0 + 0.05 * noise.normal());
+                before[band].push(value);
+                after[band].push(2.0 * share * value * (1.0 + 0.02 * noise.normal()));
+            }
+        }
+    }
+    CellSample { before: window(rect, &before), after: window(rect, &after) }
+}
+
+#[test]
+fn the_steady_half_holds_half_of_the_pixels_and_none_that_burned() {
+    let sample = [burnt_pair(35)];
+    let pair = PairSample::new(&sample);
+    let half = start::steady_half(&pair).unwrap();
+    let by_row = pair.by_strip(Vec::new, |all, row| {
+        let mut weights = Vec::new();
+        half.weigh(&row.bands, &mut weights);
+        all.push((row.row, weights.iter().sum::<f64>()));
+    });
+    let by_row: Vec<(i32, f64)> = by_row.into_iter().flatten().collect();
+    assert!(by_row.iter().all(|&(row, weight)| row >= 35 || weight == 0.0));
+    let share = by_row.iter().map(|(_, weight)| weight).sum::<f64>() / 20_000.0;
+    // Bins of 0.001 hold up to 2 % of the pixels here.
+    assert!((0.5..0.53).contains(&share), "{share}");
+}
+
+#[test]
+fn scenes_without_a_common_band_or_without_logarithms_have_no_steady_half() {
+    let rect = PixelRect::new(0, 0, 64, 64);
+    let mut other = burnt_pair(0);
+    other.after.bands = vec![BandName::new("swir16"), BandName::new("swir22")];
+    assert_eq!(start::steady_half(&PairSample::new(&[other])), None);
+    assert_eq!(start::steady_half(&PairSample::new(&[gaussian_pair(&[0.9], rect, 4)])), None);
+}
+
+#[test]
+fn a_third_of_a_scene_that_burned_is_changed_ground() {
+    let coarse = Grid { crs: "EPSG:32652".into(), resolution_m: 10.0 };
+    let calibration = fit(&[burnt_pair(33)], &coarse, Registration::default(), &DetectorSpec::default());
+    let scores = scores(&[burnt_pair(33)], &calibration.irmad);
+    let limit = libm::expm1(calibration.changed_from).powi(2);
+    let changed = |rows: std::ops::Range<usize>| {
+        scores[rows.start * 200..rows.end * 200].iter().filter(|&&t| t > limit).count() as f64
+            / (200 * rows.len()) as f64
+    };
+    assert!(calibration.changed_from <= calibration.threshold);
+    assert!(changed(0..33) > 0.95 && changed(33..100) < 0.1, "{} {}", changed(0..33), changed(33..100));
+}

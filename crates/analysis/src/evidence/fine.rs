@@ -1,5 +1,5 @@
 //! Evidence where buildings have a shape: window means of score, brightness, vegetation, hue and structure of both
-//! dates, and a logistic model over them.
+//! dates, and a small network over them.
 
 use std::ops::Range;
 
@@ -14,18 +14,12 @@ use super::window::slide;
 const CORRELATION_RADIUS: usize = 5;
 /// Radius of the windows whose mean gradient is called edge density.
 const EDGE_RADIUS: usize = 6;
-/// A field that is harvested or ploughed changes its colour and stays smooth. Where ground was smooth before, log-odds are
-/// capped by how much its edge density (logarithm) has grown beyond this.
-const LEAST_GROWTH: f32 = 0.45;
-/// Edge density before, logarithm, above which ground was not smooth.
-const BUSY: f32 = -1.1;
-/// Or, where it is higher, by how far the ground became brighter than fields are (robust z), stripped subsoil or concrete,
-/// and scores: a lot is smooth before its halls stand.
+/// A lot is bright stripped ground, subsoil or concrete, before its halls stand: brighter than fields get (robust z) ...
 const BRIGHT: f32 = 2.5;
-/// Log-odds per unit of edge density beyond these, at most.
-const SHAPE_CAP: f32 = 6.0;
-/// Log-odds per unit of score and of brightness beyond [`BRIGHT`], at most.
-const BRIGHT_CAP: f32 = 4.0;
+/// ... where ground was smooth before (edge density, logarithm) ...
+const SMOOTH: f32 = -1.1;
+/// ... and scores. Log-odds per unit beyond each of these.
+const STRIPPED: f32 = 4.0;
 /// Floor of a mean gradient and of a standard deviation, so that a smooth field has a logarithm.
 const FLOOR: f32 = 0.05;
 
@@ -46,52 +40,24 @@ pub struct FineRows {
 pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
     let model = Model::of(base.has_colour);
     let size = rows.len() * base.rect.cols();
-    let mut out = FineRows {
-        logit: vec![model.bias; size],
-        structure: vec![0.0; size],
-        edge_growth: vec![0.0; size],
-        edges_before: vec![0.0; size],
-    };
-    let mut cap = vec![0.0; size];
-    let mut wide_before = vec![0.0; size];
-    let mut score = vec![0.0; size];
-    features(base, rows, |feature, values| {
-        let term = &model.terms[feature];
-        if term.weight != 0.0 {
-            for (logit, &value) in out.logit.iter_mut().zip(values) {
-                *logit += term.of(value);
-            }
-        }
-        match FEATURES[feature] {
-            "score_4" => score.copy_from_slice(values),
-            "brightness_8_after" => {
-                for ((cap, &brightness), &score) in cap.iter_mut().zip(values).zip(&score) {
-                    *cap = BRIGHT_CAP * (brightness - BRIGHT).min(score);
-                }
-            }
-            "correlation" => {
-                out.structure.iter_mut().zip(values).for_each(|(out, &correlation)| *out = 1.0 - correlation);
-            }
-            "edges_6_before" => out.edges_before.copy_from_slice(values),
-            "edges_6_after" => {
-                let before = &out.edges_before;
-                out.edge_growth
-                    .iter_mut()
-                    .zip(values)
-                    .zip(before)
-                    .for_each(|((out, &after), &before)| *out = after - before);
-            }
-            "edges_12_before" => wide_before.copy_from_slice(values),
-            "edges_12_after" => {
-                for ((cap, &after), &before) in cap.iter_mut().zip(values).zip(&wide_before) {
-                    *cap = cap.max(SHAPE_CAP * (after - before - LEAST_GROWTH).max(before - BUSY));
-                }
-            }
-            _ => {}
-        }
-    });
-    out.logit.iter_mut().zip(cap).for_each(|(logit, cap)| *logit = logit.min(cap));
-    out
+    let mut planes: Vec<Vec<f32>> = Vec::with_capacity(FEATURES.len());
+    features(base, rows, |_, values| planes.push(values.to_vec()));
+    let mut logit = vec![0.0; size];
+    model.logits(&planes, &mut logit);
+    let plane = |name: &str| FEATURES.iter().position(|other| *other == name).and_then(|at| planes.get(at));
+    let zeros = vec![0.0; size];
+    let plane = |name: &str| plane(name).unwrap_or(&zeros);
+    let (bright, score, smooth) = (plane("brightness_8_after"), plane("score_4"), plane("edges_12_before"));
+    for (((logit, bright), score), smooth) in logit.iter_mut().zip(bright).zip(score).zip(smooth) {
+        *logit = logit.max(STRIPPED * (bright - BRIGHT).min(*score).min(SMOOTH - smooth));
+    }
+    let edges_before = plane("edges_6_before").clone();
+    FineRows {
+        logit,
+        structure: plane("correlation").iter().map(|correlation| 1.0 - correlation).collect(),
+        edge_growth: plane("edges_6_after").iter().zip(&edges_before).map(|(after, before)| after - before).collect(),
+        edges_before,
+    }
 }
 
 /// Calls `take(feature, values)` for each feature in the order of [`FEATURES`], with its values over `rows`.
@@ -107,6 +73,12 @@ pub fn features(base: &BasePlanes, rows: Range<usize>, mut take: impl FnMut(usiz
         match what {
             "score_1" => windows.mean(&base.score, 1, &mut values),
             "score_4" => windows.mean(&base.score, 4, &mut values),
+            "score_12" => windows.mean(&base.score, 12, &mut values),
+            "score_24" => windows.mean(&base.score, 24, &mut values),
+            "brightness_24" => windows.mean(&date.brightness, 24, &mut values),
+            "vegetation_24" => windows.mean(&date.vegetation, 24, &mut values),
+            "hue_8" => windows.mean(&date.hue, 8, &mut values),
+            "edges_24" => windows.log_mean(&date.gradient, 24, &mut values),
             "brightness_1" => windows.mean(&date.brightness, 1, &mut values),
             "brightness_8" => windows.mean(&date.brightness, 8, &mut values),
             "vegetation_1" => windows.mean(&date.vegetation, 1, &mut values),
@@ -133,7 +105,7 @@ struct Windows<'a> {
 impl<'a> Windows<'a> {
     fn new(base: &'a BasePlanes, rows: Range<usize>) -> Self {
         let mut windows = Self { base, rows, inverse: Vec::new() };
-        windows.inverse = [1, 2, 4, CORRELATION_RADIUS, EDGE_RADIUS, 8, 12]
+        windows.inverse = [1, 2, 4, CORRELATION_RADIUS, EDGE_RADIUS, 8, 12, 24]
             .into_iter()
             .map(|radius| {
                 let mut inverse = vec![0.0; windows.size()];

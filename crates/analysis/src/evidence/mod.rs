@@ -4,6 +4,7 @@
 //! integer window sums and + − × ÷ √ and tables: it is the same whatever rectangle it is computed in.
 
 mod base;
+mod blocks;
 mod cover;
 mod fine;
 mod logarithm;
@@ -22,7 +23,10 @@ use survey::result::Cover;
 use crate::bands::{BandRoles, Vegetation};
 use crate::cloud;
 use crate::detect::Detector;
-use base::{BasePlanes, UNIT, base_planes, quantise};
+pub(crate) use base::quantise;
+use base::{BasePlanes, UNIT, base_planes};
+pub(crate) use blocks::in_blocks;
+pub(crate) use logarithm::ln;
 pub use preset::{Preset, Scale};
 pub(crate) use window::slide;
 
@@ -51,6 +55,11 @@ pub fn pair_evidence(
 ) -> PairEvidence {
     let rect = before.rect().intersection(&after.rect()).unwrap_or(PixelRect::new(0, 0, 0, 0));
     let mut state = pair_state(&before.state.crop(rect), &after.state.crop(rect));
+    if preset.block_px > 1 {
+        let (before, after) = in_blocks(before, after, preset.block_px);
+        let found = pair_evidence(&before, &after, calibration, &preset.of_blocks(), detector);
+        return blocks::spread(&found, state, preset.block_px);
+    }
     if let Some(reach) = preset.cloud {
         cloud::mask_clouds(before, after, &calibration.statistics, reach, &mut state);
     }
@@ -152,7 +161,7 @@ fn assemble(base: BasePlanes, state: Plane<PixelState>, chunks: Vec<Chunk>, is_n
 }
 
 /// Whether a pair can be compared at a pixel, and if not, what says most of why.
-fn pair_state(before: &Plane<PixelState>, after: &Plane<PixelState>) -> Plane<PixelState> {
+pub(crate) fn pair_state(before: &Plane<PixelState>, after: &Plane<PixelState>) -> Plane<PixelState> {
     let mut state = before.clone();
     for (state, &other) in state.data_mut().iter_mut().zip(after.data()) {
         *state = match (*state, other) {

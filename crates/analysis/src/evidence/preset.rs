@@ -16,6 +16,9 @@ pub enum Scale {
     Coarse,
 }
 
+/// The pixel that the windows of the fine evidence were chosen for, metres.
+const NOMINAL_M: f64 = 0.5;
+
 /// Sizes of the operators, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preset {
@@ -25,6 +28,8 @@ pub struct Preset {
     pub evidence_px: i32,
     /// How far the search for clouds without a mask reaches.
     pub cloud: Option<CloudReach>,
+    /// Side of the blocks of pixels whose means the evidence is taken from; 1 where pixels are coarse enough.
+    pub block_px: i32,
     /// Radius of the disk of the opening.
     pub open_px: i32,
     /// Radius of the disk of the closing.
@@ -46,23 +51,36 @@ impl Preset {
         match Detector::of(detector) {
             Detector::Default => {}
             // The compared pipelines: disks of radius 3 at any resolution, no evidence but the score.
-            Detector::IrMad => return Self { scale, evidence_px: 0, cloud: None, open_px: 3, close_px: 3, group_px },
+            Detector::IrMad => {
+                return Self { scale, evidence_px: 0, cloud: None, block_px: 1, open_px: 3, close_px: 3, group_px };
+            }
             // Differencing as it is: a baseline is not helped along.
-            Detector::Cva => return Self { scale, evidence_px: 0, cloud: None, open_px: 0, close_px: 0, group_px },
+            Detector::Cva => {
+                return Self { scale, evidence_px: 0, cloud: None, block_px: 1, open_px: 0, close_px: 0, group_px };
+            }
         }
         let (evidence_px, open_px, close_px) = match scale {
             // A wall's worth of ground, whatever the pixel; half of it beside a line is noise of the orthophoto.
-            Scale::Fine => (13, (1.5 / resolution_m).round().clamp(1.0, 3.0) as i32, 2),
+            Scale::Fine => (25, (1.5 / resolution_m).round().clamp(1.0, 3.0) as i32, 2),
             Scale::Medium => (2, 1, 1),
             Scale::Coarse => (2, 0, 1),
         };
-        Self { scale, evidence_px, cloud: CloudReach::at(resolution_m), open_px, close_px, group_px }
+        let block_px = (NOMINAL_M / resolution_m).floor().clamp(1.0, 20.0) as i32;
+        Self { scale, evidence_px, cloud: CloudReach::at(resolution_m), block_px, open_px, close_px, group_px }
+    }
+
+    /// The preset of the evidence of blocks, for which each block is a pixel.
+    #[must_use]
+    pub fn of_blocks(&self) -> Self {
+        Self { block_px: 1, ..*self }
     }
 
     /// Pixels around a tile that its findings depend on.
     #[must_use]
     pub fn halo_px(&self) -> i32 {
         let cloud = self.cloud.map_or(0, |reach| reach.halo_px());
-        cloud + self.evidence_px + 2 * self.open_px + 2 * self.close_px + self.group_px
+        // A block that holds the tile's last pixel may reach beyond it, and so may the last block of a window.
+        let evidence = if self.block_px > 1 { (self.evidence_px + 2) * self.block_px } else { self.evidence_px };
+        cloud + evidence + 2 * self.open_px + 2 * self.close_px + self.group_px
     }
 }

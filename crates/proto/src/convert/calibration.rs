@@ -43,6 +43,7 @@ pub fn calibration_to_wire(calibration: &Calibration) -> v1::Calibration {
             .collect(),
         threshold: calibration.threshold,
         flagged_share: calibration.flagged_share,
+        changed_from: calibration.changed_from,
         statistics: Some(v1::PairStatistics {
             brightness_median: statistics.brightness_median.to_vec(),
             brightness_sd: statistics.brightness_sd.to_vec(),
@@ -77,6 +78,7 @@ pub fn calibration(message: v1::Calibration) -> Result<Calibration, ConvertError
         radiometry,
         threshold: number("threshold", message.threshold)?,
         flagged_share: number("flagged_share", message.flagged_share)?,
+        changed_from: number("changed_from", message.changed_from)?,
         statistics: statistics(required("statistics", message.statistics)?).within("statistics")?,
         sample_px: message.sample_px,
         quality: each("quality", message.quality, quality_flag)?,

@@ -232,6 +232,7 @@ pub fn calibration() -> impl Strategy<Value = Calibration> {
                 radiometry: bands.into_iter().map(|band| BandGain { band, gain, offset: -gain }).collect(),
                 threshold,
                 flagged_share: gain,
+                changed_from: threshold,
                 statistics: PairStatistics {
                     brightness_median: two,
                     brightness_sd: [two[1], two[0]],

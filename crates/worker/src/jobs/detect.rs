@@ -147,6 +147,7 @@ fn no_calibration(pair: &ScenePair) -> Calibration {
         radiometry: Vec::new(),
         threshold: f64::from(u16::MAX),
         flagged_share: 0.0,
+        changed_from: f64::from(u16::MAX),
         statistics: PairStatistics::default(),
         sample_px: 0,
         quality: Vec::new(),
