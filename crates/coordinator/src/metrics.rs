@@ -170,7 +170,11 @@ fn exposition(meters: &Meters, surveys: &[v1::Survey], workers: &[v1::Worker]) -
             runnable(&survey.stages).saturating_sub(running)
         })
         .sum();
-    registry.register("groundbreak_queue_depth", "Jobs that could run now and that no worker has", ConstGauge::new(depth));
+    registry.register(
+        "groundbreak_queue_depth",
+        "Jobs that could run now and that no worker has",
+        ConstGauge::new(depth),
+    );
     let oldest = workers.iter().flat_map(|worker| &worker.jobs).map(|job| job.held_ms).max().unwrap_or(0);
     registry.register(
         "groundbreak_oldest_lease_seconds",
@@ -231,12 +235,14 @@ mod tests {
             leases_expired: 1,
             ..v1::Survey::default()
         };
-        let worker = v1::Worker {
-            jobs: vec![v1::HeldJob { held_ms: 2500, ..v1::HeldJob::default() }],
-            ..v1::Worker::default()
-        };
+        let worker =
+            v1::Worker { jobs: vec![v1::HeldJob { held_ms: 2500, ..v1::HeldJob::default() }], ..v1::Worker::default() };
         let meters = Meters::default();
-        meters.count_work(std::iter::once(v1::JobStats { pixels: 1 << 20, bytes_fetched: 77, ..v1::JobStats::default() }));
+        meters.count_work(std::iter::once(v1::JobStats {
+            pixels: 1 << 20,
+            bytes_fetched: 77,
+            ..v1::JobStats::default()
+        }));
         meters.count_append(5, Duration::from_millis(3));
         let text = exposition(&meters, &[survey], &[worker]);
         for line in [

@@ -20,9 +20,9 @@ use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
 use crate::error::CoordinatorError;
-use crate::metrics::Meters;
 use crate::journal::record::{Submitted, SurveyEnd};
 use crate::journal::{Journal, JournalReader, Record, SubmissionBook};
+use crate::metrics::Meters;
 use crate::publish::Publisher;
 use crate::schedule::event::{Answer, Effect, Event, Poll, Submission};
 use crate::schedule::state::{Phase, State};
