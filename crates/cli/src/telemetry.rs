@@ -82,7 +82,7 @@ pub fn install(options: &Options, role: &'static str, serves: bool) -> anyhow::R
     let traces = export.as_ref().map(|(provider, _)| {
         tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("groundbreak"))
-            .with_filter(EnvFilter::new(ours("info")))
+            .with_filter(EnvFilter::new(ours("debug")))
     });
     // A second subscriber in one process can only be a test's: the first one stays.
     let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).with(traces).try_init();

@@ -13,6 +13,16 @@ pub enum CoordinatorError {
     /// The journal cannot be read or written.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A survey was begun by other software.
+    #[error(
+        "it was begun by version {found} and this is version {running}: results of two versions do not mix; submit it again"
+    )]
+    OtherVersion {
+        /// The version that began it.
+        found: String,
+        /// The version that runs.
+        running: &'static str,
+    },
     /// The output belongs to another survey.
     #[error(
         "{output}: it holds the survey `{found_name}` ({found}), and this one is `{wanted_name}` ({wanted}); choose another output (survey.output or --out), or delete that survey's files"
@@ -125,9 +135,12 @@ impl From<CoordinatorError> for tonic::Status {
             Error::Journal(JournalError::Fenced { .. }) => Self::aborted(message),
             Error::Refused { class: FailureClass::Retryable, .. } => Self::unavailable(message),
             Error::Refused { class: FailureClass::Cancelled, .. } => Self::cancelled(message),
-            Error::Journal(_) | Error::OtherSurvey { .. } | Error::UnknownResults { .. } | Error::Elsewhere { .. } => {
-                Self::failed_precondition(message)
-            }
+            Error::Journal(_)
+            | Error::OtherSurvey { .. }
+            | Error::OtherVersion { .. }
+            | Error::UnknownResults { .. }
+            | Error::Elsewhere { .. } => Self::failed_precondition(message),
+            Error::Store(error) if error.class() == FailureClass::BadInput => Self::invalid_argument(message),
             Error::Store(_) | Error::Stopped(_) => Self::unavailable(message),
             Error::Object { .. } => Self::data_loss(message),
             Error::TooLarge { .. } | Error::BadRequest(_) | Error::Refused { .. } => Self::invalid_argument(message),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use proto::v1;
 use proto::v1::submit_survey_request::Submission;
+use tracing::Instrument;
 
 use crate::cluster::connection::Connection;
 use crate::cluster::{pack, standing};
@@ -52,7 +53,7 @@ pub fn run(args: &Args) -> Result<()> {
     if prost::Message::encoded_len(&request) > proto::MAX_SUBMISSION_BYTES {
         return Err(failure::input("the survey and its files are too large to travel; give their URLs").into());
     }
-    runtime::current()?.block_on(async {
+    let work = async {
         let answer = args
             .connection
             .ask(|mut client| {
@@ -72,5 +73,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
         println!("{}", survey.id);
         Ok(())
-    })
+    };
+    // The root of the survey's trace.
+    runtime::current()?.block_on(work.instrument(tracing::info_span!("submit")))
 }

@@ -242,6 +242,7 @@ impl World {
                     key: running.job.key,
                     attempt: running.attempt,
                     object: object(&running.job.key.to_string()),
+                    wall: Duration::ZERO,
                 }));
             }
             Happening::Repeats { which } => {

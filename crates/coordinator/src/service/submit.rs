@@ -136,6 +136,10 @@ impl Coordinator {
     }
 
     async fn open_left(&self, submitted: &Submitted) -> Result<(), CoordinatorError> {
+        if submitted.version != survey::VERSION {
+            let found = submitted.version.clone();
+            return Err(CoordinatorError::OtherVersion { found, running: survey::VERSION });
+        }
         let output = Output::open(&submitted.output, &self.stores)?;
         let plan = fetch_plan(&output, &submitted.plan).await?;
         let graph = graph(plan, submitted.halo_px).await?;
