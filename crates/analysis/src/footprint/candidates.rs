@@ -12,6 +12,7 @@ use super::join::{self, Joined};
 use super::pixels::{bounds, largest_piece, moments, quantile, values};
 use super::{Building, BuildingKind, COARSEST_FRAME_M, COARSEST_SHADOW_M, fill_holes};
 use crate::components::pieces;
+use crate::features::SMALL_M2;
 use crate::mask::Mask;
 use crate::outline::{Shape, shape};
 
@@ -34,8 +35,6 @@ const LEAST_CONTRAST: f64 = 1.2;
 const BRIGHTNESS_STEP: f64 = 0.12;
 /// Least difference of the blue index to the surroundings.
 const BLUE_STEP: f64 = 0.06;
-/// Least difference of texture to the surroundings, in units of the site's median.
-const TEXTURE_STEP: f64 = 1.0;
 /// Holes that make up more of a patch are courtyards of what is not a building.
 const MOST_HOLES: f64 = 0.2;
 /// Darker than this share of the site's median brightness is shadow.
@@ -62,9 +61,11 @@ const FILM_BRIGHTNESS: f64 = 1.5;
 const LEAST_ROWS: usize = 4;
 /// Wider than this is a field of rows, not a frame, metres.
 const WIDEST_FRAME_M: f64 = 60.0;
-/// A strip this bright against what lies beside it may be film, and a rectangle with more of them on it is no frame.
+/// A house's share of shadow around it. A strip this bright against what lies beside it may be film. A rectangle with
+/// more of either on it is no frame.
+const HOUSE_SHADOW: f64 = 0.1;
 const STRIP_BRIGHTNESS: f64 = 1.2;
-const MOST_FILM: f64 = 0.3;
+const MOST_ROWS: f64 = 0.2;
 /// Narrower and more elongated than this, with a shadow, is a wall.
 const WALL_WIDTH_M: f64 = 5.5;
 const WALL_ELONGATION: f64 = 6.0;
@@ -92,10 +93,6 @@ pub(super) fn buildings(lot: &Mask, channels: &Channels, fine: &Grid) -> Vec<Bui
         let median = f64::from(quantile(&mut values(blue, &ground), 50));
         cues.push(Cue { plane: blue, cuts: &[Cut::Above, Cut::Below, Cut::Between], step: BLUE_STEP, ground: median });
     }
-    if fine.resolution_m <= COARSEST_FRAME_M {
-        let step = TEXTURE_STEP * site.median_texture;
-        cues.push(Cue { plane: &channels.texture, cuts: &[Cut::Above], step, ground: site.median_texture });
-    }
     let dark = (SHADOW * site.median_brightness) as f32;
     let shadow = Mask::from_plane(&channels.brightness, |value| value < dark);
     let built = ground.minus(&channels.green).minus(&shadow);
@@ -122,10 +119,10 @@ pub(super) fn buildings(lot: &Mask, channels: &Channels, fine: &Grid) -> Vec<Bui
         rectangles.dedup_by(|a, b| a.0 == b.0);
         let framed: Vec<Candidate> =
             rectangles.into_par_iter().filter_map(|(_, mask)| site.frame(mask, &beams)).collect();
-        let film = site.film(&found, ground.rect());
+        let rows = site.rows(&found, ground.rect());
         found.extend(framed.into_iter().filter(|frame| {
-            let covered = film.crop(frame.mask.rect()).and(&frame.mask).count() as f64;
-            covered < MOST_FILM * frame.building.shape.area
+            let covered = rows.crop(frame.mask.rect()).and(&frame.mask).count() as f64;
+            covered < MOST_ROWS * frame.building.shape.area
         }));
     }
     // Best first; the order of equals is fixed by their pixels, never by the order of discovery.
@@ -224,17 +221,21 @@ impl<'a> Site<'a> {
         Some(Candidate { building, mask, score })
     }
 
-    /// The ground under narrow strips that shine: rows of film have hoops and edges all over, as frames have beams.
-    fn film(&self, found: &[Candidate], rect: PixelRect) -> Mask {
-        let mut film = Mask::new(rect);
+    /// The ground under narrow strips that shine, and under what throws the shadow of a house: rows of either have edges
+    /// all over, as frames have beams.
+    fn rows(&self, found: &[Candidate], rect: PixelRect) -> Mask {
+        let mut rows = Mask::new(rect);
         for Candidate { building, .. } in found {
             let strip = &building.shape.rect;
             let is_narrow = strip.width * self.gsd_m < WAY_WIDTH_M && strip.elongation() > WAY_ELONGATION;
-            if is_narrow && building.against_ring >= STRIP_BRIGHTNESS {
-                building.runs.iter().for_each(|&run| film.set_run(run));
+            let is_house = building.kind == BuildingKind::Roof
+                && building.shadow >= HOUSE_SHADOW
+                && building.shape.area * self.gsd_m * self.gsd_m < SMALL_M2;
+            if is_house || (is_narrow && building.against_ring >= STRIP_BRIGHTNESS) {
+                building.runs.iter().for_each(|&run| rows.set_run(run));
             }
         }
-        film
+        rows
     }
 
     /// A rectangle that beams end at, if it may be a frame.

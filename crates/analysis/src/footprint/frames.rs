@@ -14,7 +14,6 @@ use survey::grid::PixelRect;
 use survey::raster::Plane;
 
 use super::channels::{Channels, box_mean};
-use super::fill_holes;
 use super::pixels::{quantile, values};
 use crate::components::pieces;
 use crate::mask::Mask;
@@ -24,16 +23,18 @@ use crate::outline::{Shape, shape};
 const HALF_BAYS_M: [f64; 2] = [2.2, 3.4];
 /// Narrower parts of what edges hold together are stacks, walls and jibs beside a frame, metres.
 const NARROW_M: [f64; 2] = [9.0, 16.0];
+/// What a beam's pixel has of its line's mean, at least.
+const OWN: f32 = 0.3;
 /// Beams run on straight for at least this long, metres; stacks and vehicles don't.
 const BEAM_M: f64 = 12.0;
-/// Beams are what stands out along a line, or has edges, by these multiples of the site's medians.
-const LINES: [f32; 3] = [2.5, 4.0, 6.0];
-const EDGES: [f32; 3] = [1.7, 2.4, 3.4];
+/// Beams are what stands out along a line, or has edges, by more than these shares of the way from the site's median to
+/// its strongest.
+const LEVELS: [f32; 3] = [0.2, 0.35, 0.55];
 /// The axis of a site is looked for in lines of this length, metres, at about so many pixels.
 const AXIS_M: f64 = 24.0;
 const AXIS_SAMPLE: f64 = 20_000.0;
-/// Beams stronger than this multiple of the site's median count as much.
-const STRONG: f32 = 8.0;
+/// Beams stronger than this percentile of the site count as much: cranes and sheets outshine them.
+const STRONG: usize = 98;
 /// Beams are followed so far beyond a patch, metres.
 const FARTHER_M: f64 = 20.0;
 /// A bay, metres.
@@ -74,8 +75,10 @@ pub(super) struct Beams {
     response: Plane<f32>,
     /// Its median size.
     median: f32,
-    /// Median gradient.
-    median_gradient: f32,
+    /// What a beam counts at most.
+    strongest: f32,
+    /// Median gradient, and that of the steepest edges.
+    gradient: [f32; 2],
     axis: (f64, f64),
     gsd_m: f64,
 }
@@ -86,9 +89,10 @@ impl Beams {
         let axis = dominant_axis(&detail, ground, gsd_m);
         let response = response(&detail, ground, axis, BEAM_M / gsd_m);
         let mut sizes: Vec<f32> = values(&response, ground).into_iter().map(f32::abs).collect();
-        let median = quantile(&mut sizes, 50);
-        let median_gradient = quantile(&mut values(&channels.gradient, ground), 50);
-        Self { detail, response, median, median_gradient, axis, gsd_m }
+        let (median, strongest) = (quantile(&mut sizes, 50), quantile(&mut sizes, STRONG));
+        let mut gradients = values(&channels.gradient, ground);
+        let gradient = [50, STRONG].map(|percent| quantile(&mut gradients, percent));
+        Self { detail, response, median, strongest, gradient, axis, gsd_m }
     }
 
     fn pixels(&self, metres: f64) -> i32 {
@@ -100,11 +104,12 @@ impl Beams {
         let mut patches = Vec::new();
         let least = (super::candidates::LEAST_FRAME_M2 / (self.gsd_m * self.gsd_m)) as u64;
         let above = |plane: &Plane<f32>, level: f32| Mask::from_plane(plane, |value| value > level).and(ground);
-        let lines = LINES.map(|times| above(&self.response, times * self.median));
-        let edges = EDGES.map(|times| above(&channels.gradient, times * self.median_gradient));
+        let lines = LEVELS.map(|share| above(&self.response, self.median + share * (self.strongest - self.median)));
+        let [median, steepest] = self.gradient;
+        let edges = LEVELS.map(|share| above(&channels.gradient, median + share * (steepest - median)));
         for lines in lines.iter().chain(&edges) {
             for half_bay in HALF_BAYS_M {
-                let closed = Arc::new(fill_holes(&lines.close(self.pixels(half_bay))));
+                let closed = Arc::new(lines.close(self.pixels(half_bay)));
                 for narrow in NARROW_M {
                     let solid = closed.open(self.pixels(narrow / 2.0));
                     for runs in
@@ -227,7 +232,8 @@ impl Beams {
                 if outward { -rise } else { rise }
             };
             let steepest = tried.clone().map(fall).fold(0.0, f64::max);
-            let is_steep = |at: &usize| fall(*at) >= STEEP * steepest && steepest > 0.0;
+            let is_peak = |at: usize| (at.saturating_sub(thin)..=at + thin).all(|near| fall(near) <= fall(at));
+            let is_steep = |at: &usize| steepest > 0.0 && fall(*at) >= STEEP * steepest && is_peak(*at);
             let found = if outward { tried.rev().find(is_steep) } else { tried.into_iter().find(is_steep) };
             found.unwrap_or(end)
         };
@@ -246,7 +252,7 @@ impl Beams {
             let (row, col) = (y.floor() as i32, x.floor() as i32);
             if row >= rect.row0 && row < rect.row1 && col >= rect.col0 && col < rect.col1 {
                 let value = self.response.row(row)[(col - rect.col0) as usize];
-                sum += f64::from(value.clamp(0.0, STRONG * self.median));
+                sum += f64::from(value.clamp(0.0, self.strongest));
                 filled += u32::from(patch.closed.get(row, col));
             }
             count += 1;
@@ -355,7 +361,9 @@ fn response(detail: &Plane<f32>, ground: &Mask, axis: (f64, f64), length_px: f64
         let row = rect.row0 + index as i32;
         for run in ground.row_runs(row) {
             for col in run.col0.max(rect.col0)..run.col1.min(rect.col1) {
-                out[(col - rect.col0) as usize] = strongest(detail, &lines, row, col);
+                // A line goes on beyond its beam: the pixel itself must stand out as well.
+                let (line, here) = (strongest(detail, &lines, row, col), detail.row(row)[(col - rect.col0) as usize]);
+                out[(col - rect.col0) as usize] = if here * line.signum() >= OWN * line.abs() { line } else { 0.0 };
             }
         }
     });

@@ -55,7 +55,8 @@ impl Ground {
                 y >= top - pad && y < top + rows && x >= left - pad && x < left + cols
             };
             if let Some(hit) = self.boxes.iter().find(|hit| inside(0.0, hit)) {
-                let beam = (y - hit.0).rem_euclid(5.0) < 0.6 || (x - hit.1).rem_euclid(5.0) < 0.6;
+                let ends = y >= hit.0 + hit.2 - 0.6 || x >= hit.1 + hit.3 - 0.6;
+                let beam = ends || (y - hit.0).rem_euclid(5.0) < 0.6 || (x - hit.1).rem_euclid(5.0) < 0.6;
                 return if self.frames && !beam { SOIL.map(|value| value * 0.7) } else { hit.4 };
             }
             if self.boxes.iter().any(|hit| inside(self.shadow_m, hit)) {
