@@ -109,6 +109,11 @@ pub enum CoordinatorError {
     /// A request makes no sense.
     #[error("{0}")]
     BadRequest(proto::ConvertError),
+    /// An invariant of the schedule is broken: nothing that follows from it was written down.
+    #[error(
+        "the coordinator stops before its books go wrong: {0}; start it again, it goes on from its journal, and please report this"
+    )]
+    Broken(String),
     /// The coordinator has stopped.
     #[error("the coordinator has stopped: {0}")]
     Stopped(String),
@@ -121,7 +126,7 @@ impl CoordinatorError {
         match self {
             Self::Store(error) => error.class(),
             Self::Refused { class, .. } => *class,
-            Self::Journal(_) | Self::Busy(_) | Self::Stopped(_) => FailureClass::Retryable,
+            Self::Journal(_) | Self::Busy(_) | Self::Broken(_) | Self::Stopped(_) => FailureClass::Retryable,
             _ => FailureClass::BadInput,
         }
     }
@@ -141,7 +146,7 @@ impl From<CoordinatorError> for tonic::Status {
             | Error::UnknownResults { .. }
             | Error::Elsewhere { .. } => Self::failed_precondition(message),
             Error::Store(error) if error.class() == FailureClass::BadInput => Self::invalid_argument(message),
-            Error::Store(_) | Error::Stopped(_) => Self::unavailable(message),
+            Error::Store(_) | Error::Broken(_) | Error::Stopped(_) => Self::unavailable(message),
             Error::Object { .. } => Self::data_loss(message),
             Error::TooLarge { .. } | Error::BadRequest(_) | Error::Refused { .. } => Self::invalid_argument(message),
             Error::Busy(_) => Self::resource_exhausted(message),

@@ -44,9 +44,32 @@ impl TileCost {
 /// The cost of each tile of the plan, in row-major order. `halo_px` is what the detector reads beyond a tile.
 #[must_use]
 pub fn tiles(plan: &SurveyPlan, memory: &Memory, halo_px: i32) -> Vec<TileCost> {
-    let cells = CellRows::of(&plan.cells);
-    let pairs: Vec<PairCost> = plan.pairs.iter().map(|pair| PairCost::new(plan, pair)).collect();
-    plan.tiles().into_iter().map(|tile| tile_cost(plan, memory, &cells, &pairs, tile, halo_px)).collect()
+    let costs = TileCosts::new(plan, memory, halo_px);
+    plan.tiles().into_iter().map(|tile| costs.of(tile)).collect()
+}
+
+/// What tiles cost, one at a time: of millions, all costs at once take more memory than what is made of them.
+pub struct TileCosts<'a> {
+    plan: &'a SurveyPlan,
+    memory: &'a Memory,
+    cells: CellRows<'a>,
+    pairs: Vec<PairCost>,
+    halo_px: i32,
+}
+
+impl<'a> TileCosts<'a> {
+    /// Prepares a plan. `halo_px` is what the detector reads beyond a tile.
+    #[must_use]
+    pub fn new(plan: &'a SurveyPlan, memory: &'a Memory, halo_px: i32) -> Self {
+        let pairs = plan.pairs.iter().map(|pair| PairCost::new(plan, pair)).collect();
+        Self { plan, memory, cells: CellRows::of(&plan.cells), pairs, halo_px }
+    }
+
+    /// The cost of a tile.
+    #[must_use]
+    pub fn of(&self, tile: Block) -> TileCost {
+        tile_cost(self.plan, self.memory, &self.cells, &self.pairs, tile, self.halo_px)
+    }
 }
 
 /// The planned cells by row, so that those of a rectangle are found row by row.

@@ -26,7 +26,7 @@ use survey::scene::Scene;
 use survey::spec::SurveySpec;
 use tracing::{info, info_span};
 
-pub use cost::{TileCost, tiles};
+pub use cost::{TileCost, TileCosts, tiles};
 pub use error::PlanError;
 pub use export::{PlanFile, PlanSummary, export};
 pub use memory::Memory;

@@ -67,7 +67,7 @@ fn counties(survey: &SurveyState, failed: &[FailedJob]) -> Vec<v1::CountyOutcome
         .zip(&survey.graph().counties)
         .map(|(index, county)| {
             let key = JobKey::Assemble(index);
-            let result = survey.object(key).map(|object| Outcome::Result(object_to_wire(object)));
+            let result = survey.object(key).map(|object| Outcome::Result(object_to_wire(&object)));
             let failure = || failed.iter().find(|job| job.key == key).map(|job| Outcome::Failure(failed_to_wire(job)));
             v1::CountyOutcome { county: county.0.clone(), outcome: result.or_else(failure) }
         })

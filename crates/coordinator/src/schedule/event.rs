@@ -180,6 +180,9 @@ pub enum Effect {
     },
     /// A survey's progress or state is another.
     Changed(SurveyId),
+    /// An invariant is broken, so that nothing of this step may be written down or said: a fault of the software, and
+    /// a coordinator that starts anew from the journal is in order again.
+    Broken(String),
 }
 
 /// An answer to a worker's call.

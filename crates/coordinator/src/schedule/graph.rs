@@ -1,107 +1,213 @@
 //! The jobs of a survey and what each waits for: calibrate → detect → merge → assemble.
+//!
+//! Ten million jobs must fit beside everything else, so a job is a few numbers in columns. Tiles and blocks are numbered
+//! along a Z-order curve: neighbours on the ground, which read the same blocks of the same scenes, are neighbours in
+//! number, and the blocks below a merge are a range of numbers.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod build;
+mod lists;
 
-use survey::county::CountyMap;
-use survey::grid::{Block, CELL_PX};
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use survey::grid::Block;
 use survey::ids::CountyId;
-use survey::job::JobKey;
-use survey::plan::SurveyPlan;
+use survey::job::{JobKey, Stage};
 
-use crate::plan::{self, Memory};
+use lists::Lists;
 
-/// Cost of a calibration per million samples, a merge per block below, and a county, in units of one core's millisecond.
-const CALIBRATE_COST: u64 = 120;
-const MERGE_COST: u64 = 10;
-const ASSEMBLE_COST: u64 = 400;
-
-/// A job and its place among the others.
-#[derive(Clone, Debug, PartialEq)]
+/// A job by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobSpec {
     /// What to do.
     pub key: JobKey,
-    /// Bytes of memory that it is admitted with at first.
+    /// Bytes of memory that it is admitted with at first: whole kibibytes.
     pub memory: u64,
     /// Estimated work, about a millisecond of one core a unit.
     pub cost: u64,
-    /// Jobs whose objects it reads, in the order of [`survey::job::Job::inputs`].
-    pub inputs: Vec<u32>,
-    /// Jobs that read its object.
-    pub dependants: Vec<u32>,
 }
 
-/// All jobs of a survey, in order of their keys.
-#[derive(Clone, Debug, PartialEq)]
+/// All jobs of a survey. A job's number is its place: calibrations by pair, tiles and then merges level by level in
+/// Z-order, counties.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Graph {
-    /// The jobs. An index into them is a job's number.
-    pub jobs: Vec<JobSpec>,
     /// The job that leaves the findings of the whole survey: a merge, or a detect where one tile holds everything.
     pub root: Option<u32>,
     /// The counties, in the plan's order.
     pub counties: Vec<CountyId>,
+    /// First number of each stage, and one past the last job.
+    starts: [u32; 5],
+    /// Row and column of the tiles, then of the merged blocks.
+    blocks: Vec<(i32, i32)>,
+    /// Level and first number of each level of merges.
+    levels: Vec<(u8, u32)>,
+    /// First job below each merge, and one past the last below the last merge.
+    below: Vec<u32>,
+    /// Sets of pairs that some tile reads, and each tile's set.
+    pair_sets: Lists,
+    set_of_tile: Vec<u32>,
+    tiles_of_set: Lists,
+    sets_of_pair: Lists,
+    pairs_of_county: Lists,
+    counties_of_pair: Lists,
+    cost: Vec<u32>,
+    memory_kib: Vec<u32>,
+}
+
+/// The place of a block on a Z-order curve: the bits of row and column in turn, the row's first.
+fn z_order(row: i32, col: i32) -> u64 {
+    let spread = |index: i32| {
+        // Shifted so that the order goes on across the origin.
+        let mut bits = u64::from((index as u32) ^ 0x8000_0000);
+        bits = (bits | bits << 16) & 0x0000_ffff_0000_ffff;
+        bits = (bits | bits << 8) & 0x00ff_00ff_00ff_00ff;
+        bits = (bits | bits << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        bits = (bits | bits << 2) & 0x3333_3333_3333_3333;
+        (bits | bits << 1) & 0x5555_5555_5555_5555
+    };
+    spread(row) << 1 | spread(col)
 }
 
 impl Graph {
-    /// The jobs of a plan. `halo_px` is what a detector reads beyond a tile.
+    /// How many jobs there are.
     #[must_use]
-    pub fn new(plan: &SurveyPlan, halo_px: i32) -> Self {
-        let mut builder = Builder::default();
-        let memory = Memory::new(plan);
-        for (index, pair) in (0_u32..).zip(&plan.pairs) {
-            let bands = (pair.before_bands.len() + pair.after_bands.len()) as u64;
-            let samples = memory.sample_px(index).saturating_mul(bands);
-            builder.add(JobKey::Calibrate(index), memory.calibrate(index), CALIBRATE_COST * samples / 1_000_000, &[]);
+    pub fn len(&self) -> usize {
+        self.cost.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cost.is_empty()
+    }
+
+    /// The numbers of a stage's jobs.
+    #[must_use]
+    pub fn stage(&self, stage: Stage) -> Range<u32> {
+        let [calibrate, detect, merge, assemble, end] = self.starts;
+        match stage {
+            Stage::Calibrate => calibrate..detect,
+            Stage::Detect => detect..merge,
+            Stage::Merge => merge..assemble,
+            Stage::Assemble => assemble..end,
         }
-        let mut tiles: Vec<Block> = Vec::new();
-        // Where no scene reaches there is nothing to detect: the merge above counts the counties' pixels there.
-        for cost in plan::tiles(plan, &memory, halo_px).into_iter().filter(|cost| !cost.pairs.is_empty()) {
-            let inputs: Vec<JobKey> = cost.pairs.iter().map(|&pair| JobKey::Calibrate(pair)).collect();
-            let milliseconds = (cost.core_seconds() * 1000.0).clamp(1.0, 1e9) as u64;
-            builder.add(JobKey::Detect(cost.tile), cost.memory_bytes, milliseconds, &inputs);
-            tiles.push(cost.tile);
-        }
-        let root = plan.extent().map(|extent| extent.root);
-        let count = tiles.len() as u64;
-        let mut tiles_below: BTreeMap<Block, u64> = tiles.iter().map(|&tile| (tile, 1)).collect();
-        for (block, below) in root.map(|root| merges(&tiles, root)).unwrap_or_default() {
-            let inputs: Vec<JobKey> = below.iter().map(|&block| holder(block)).collect();
-            let tiles = below.iter().filter_map(|block| tiles_below.get(block)).sum();
-            tiles_below.insert(block, tiles);
-            builder.add(JobKey::Merge(block), memory.merge(&below, tiles), MERGE_COST * below.len() as u64, &inputs);
-        }
-        let root = root.map(holder);
-        let counties = CountyMap::new(&plan.grid, &plan.counties);
-        for index in (0_u32..).take(plan.counties.len()) {
-            // Sites are looked at again, where the calibrations of the pairs that may have seen them put the later scene.
-            let cells = counties.cells(index, CELL_PX).into_iter().filter_map(|cell| plan.cell(cell));
-            let pairs: BTreeSet<u32> = cells.flat_map(|cell| cell.pairs.iter().copied()).collect();
-            let bytes = memory.assemble(pairs.iter().copied(), count);
-            let inputs: Vec<JobKey> = root.into_iter().chain(pairs.into_iter().map(JobKey::Calibrate)).collect();
-            builder.add(JobKey::Assemble(index), bytes, ASSEMBLE_COST, &inputs);
-        }
-        Self {
-            root: root.and_then(|root| builder.numbers.get(&root).copied()),
-            jobs: builder.jobs,
-            counties: plan.counties.iter().map(|county| county.id.clone()).collect(),
-        }
+    }
+
+    /// All numbers.
+    #[must_use]
+    pub fn numbers(&self) -> Range<u32> {
+        0..self.starts[4]
     }
 
     /// The number of a job.
     #[must_use]
     pub fn number(&self, key: JobKey) -> Option<u32> {
-        self.jobs.binary_search_by_key(&key, |job| job.key).ok().and_then(|number| u32::try_from(number).ok())
+        let stage = self.stage(key.stage());
+        let number = match key {
+            JobKey::Calibrate(index) | JobKey::Assemble(index) => stage.start.checked_add(index)?,
+            JobKey::Detect(block) => self.find(stage.clone(), block)?,
+            JobKey::Merge(block) => {
+                let level = self.levels.iter().position(|&(level, _)| level == block.level)?;
+                let start = self.levels.get(level)?.1;
+                let end = self.levels.get(level + 1).map_or(stage.end, |&(_, start)| start);
+                self.find(start..end, block)?
+            }
+        };
+        stage.contains(&number).then_some(number)
+    }
+
+    /// The job among `numbers`, which is one level of the lattice, that is about a block.
+    fn find(&self, numbers: Range<u32>, block: Block) -> Option<u32> {
+        let first = self.starts[1];
+        let (from, to) = (numbers.start.checked_sub(first)? as usize, numbers.end.checked_sub(first)? as usize);
+        let level = self.blocks.get(from..to)?;
+        let wanted = z_order(block.y, block.x);
+        let at = level.binary_search_by_key(&wanted, |&(y, x)| z_order(y, x)).ok()?;
+        Some(numbers.start + u32::try_from(at).ok()?)
+    }
+
+    /// What the job of a number is about.
+    #[must_use]
+    pub fn key(&self, number: u32) -> Option<JobKey> {
+        let [_, detect, merge, assemble, end] = self.starts;
+        if number < detect {
+            return Some(JobKey::Calibrate(number));
+        }
+        if number >= assemble {
+            return (number < end).then(|| JobKey::Assemble(number - assemble));
+        }
+        let &(y, x) = self.blocks.get((number - detect) as usize)?;
+        if number < merge {
+            return Some(JobKey::Detect(Block { level: 0, y, x }));
+        }
+        let level = self.levels.partition_point(|&(_, first)| first <= number).checked_sub(1)?;
+        Some(JobKey::Merge(Block { level: self.levels.get(level)?.0, y, x }))
     }
 
     /// The job of a number.
     #[must_use]
-    pub fn job(&self, number: u32) -> Option<&JobSpec> {
-        self.jobs.get(usize::try_from(number).ok()?)
+    pub fn job(&self, number: u32) -> Option<JobSpec> {
+        let (cost, memory) = (*self.cost.get(number as usize)?, *self.memory_kib.get(number as usize)?);
+        Some(JobSpec { key: self.key(number)?, memory: u64::from(memory) << 10, cost: u64::from(cost) })
+    }
+
+    /// The stage of a job, as an index.
+    pub(crate) fn stage_of(&self, number: u32) -> usize {
+        self.starts.iter().skip(1).take(3).filter(|&&start| number >= start).count()
+    }
+
+    /// Estimated work of a job.
+    pub(crate) fn cost(&self, number: u32) -> u64 {
+        self.cost.get(number as usize).map_or(0, |&cost| u64::from(cost))
+    }
+
+    /// Bytes that a job is admitted with at first.
+    pub(crate) fn memory(&self, number: u32) -> u64 {
+        self.memory_kib.get(number as usize).map_or(0, |&kib| u64::from(kib) << 10)
+    }
+
+    /// Jobs whose objects a job reads, in the order of [`survey::job::Job::inputs`].
+    pub fn inputs(&self, number: u32) -> impl Iterator<Item = u32> + '_ {
+        let [_, detect, merge, assemble, _] = self.starts;
+        let (mut root, mut range, mut pairs): (Option<u32>, Range<u32>, &[u32]) = (None, 0..0, &[]);
+        if number >= assemble {
+            root = self.root;
+            pairs = self.pairs_of_county.get(number - assemble);
+        } else if number >= merge {
+            let at = (number - merge) as usize;
+            if let (Some(&from), Some(&to)) = (self.below.get(at), self.below.get(at + 1)) {
+                range = from..to;
+            }
+        } else if number >= detect {
+            pairs = self.set_of_tile.get((number - detect) as usize).map_or(&[], |&set| self.pair_sets.get(set));
+        }
+        root.into_iter().chain(range).chain(pairs.iter().copied())
+    }
+
+    /// Jobs that read a job's object.
+    pub fn dependants(&self, number: u32) -> impl Iterator<Item = u32> + '_ {
+        let [_, detect, merge, assemble, end] = self.starts;
+        let (mut parent, mut counties) = (None, 0..0);
+        let (mut sets, mut readers): (&[u32], &[u32]) = (&[], &[]);
+        if Some(number) == self.root {
+            counties = assemble..end;
+        } else if (detect..assemble).contains(&number) {
+            let above = self.below.partition_point(|&first| first <= number).checked_sub(1);
+            parent = above.and_then(|above| u32::try_from(above).ok()).map(|above| merge + above);
+        } else if number < detect {
+            sets = self.sets_of_pair.get(number);
+            readers = self.counties_of_pair.get(number);
+        }
+        let tiles = sets.iter().flat_map(move |&set| self.tiles_of_set.get(set).iter().map(move |tile| detect + tile));
+        let readers = readers.iter().map(move |county| assemble + county);
+        parent.into_iter().chain(counties).chain(tiles).chain(readers)
     }
 
     /// The largest memory that any job asks for, and which asks for it.
     #[must_use]
     pub fn largest_memory(&self) -> Option<(u64, JobKey)> {
-        self.jobs.iter().map(|job| (job.memory, job.key)).max_by_key(|&(memory, key)| (memory, std::cmp::Reverse(key)))
+        let largest = self.numbers().max_by_key(|&number| (self.memory(number), std::cmp::Reverse(number)))?;
+        self.job(largest).map(|job| (job.memory, job.key))
     }
 
     /// The jobs that read, directly or through others, what one of `roots` leaves; the roots included.
@@ -110,58 +216,11 @@ impl Graph {
         let mut reached = BTreeSet::new();
         let mut open: Vec<u32> = roots.into_iter().collect();
         while let Some(number) = open.pop() {
-            if let Some(job) = self.job(number)
-                && reached.insert(number)
-            {
-                open.extend(&job.dependants);
+            if self.numbers().contains(&number) && reached.insert(number) {
+                open.extend(self.dependants(number));
             }
         }
         reached
-    }
-}
-
-/// The job that leaves the findings of a block.
-fn holder(block: Block) -> JobKey {
-    if block.level == 0 { JobKey::Detect(block) } else { JobKey::Merge(block) }
-}
-
-/// The blocks to merge and what lies below each, from the tiles up to the root. A block with one block below it is
-/// merged all the same: so the tree depends on nothing but the tiles.
-fn merges(tiles: &[Block], root: Block) -> BTreeMap<Block, Vec<Block>> {
-    let mut merges: BTreeMap<Block, Vec<Block>> = BTreeMap::new();
-    let mut level: BTreeSet<Block> = tiles.iter().copied().collect();
-    while !level.is_empty() && !level.contains(&root) {
-        // Blocks around the grid's origin are their own parents' siblings for ever: there the root takes them all.
-        let is_around_origin = level.iter().all(|block| (-1..=0).contains(&block.y) && (-1..=0).contains(&block.x));
-        let mut above = BTreeSet::new();
-        for block in level {
-            let parent = if root == Block::WHOLE && is_around_origin { root } else { block.parent() };
-            merges.entry(parent).or_default().push(block);
-            above.insert(parent);
-        }
-        level = above;
-    }
-    merges
-}
-
-#[derive(Default)]
-struct Builder {
-    jobs: Vec<JobSpec>,
-    numbers: BTreeMap<JobKey, u32>,
-}
-
-impl Builder {
-    /// Adds a job whose inputs are there already. Keys come in order.
-    fn add(&mut self, key: JobKey, memory: u64, cost: u64, inputs: &[JobKey]) {
-        let Ok(number) = u32::try_from(self.jobs.len()) else { return };
-        let inputs: Vec<u32> = inputs.iter().filter_map(|key| self.numbers.get(key).copied()).collect();
-        for &input in &inputs {
-            if let Some(job) = usize::try_from(input).ok().and_then(|input| self.jobs.get_mut(input)) {
-                job.dependants.push(number);
-            }
-        }
-        self.jobs.push(JobSpec { key, memory, cost: cost.max(1), inputs, dependants: Vec::new() });
-        self.numbers.insert(key, number);
     }
 }
 
@@ -170,8 +229,12 @@ mod tests {
     use super::*;
     use crate::testing::plan_of_cells;
 
-    fn keys(graph: &Graph, numbers: &[u32]) -> Vec<String> {
-        numbers.iter().map(|&number| graph.job(number).unwrap().key.to_string()).collect()
+    fn keys(graph: &Graph, numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
+        numbers.into_iter().map(|number| graph.key(number).unwrap().to_string()).collect()
+    }
+
+    fn tile(y: i32, x: i32) -> JobKey {
+        JobKey::Detect(Block { level: 0, y, x })
     }
 
     #[test]
@@ -179,18 +242,18 @@ mod tests {
         // Two cells side by side, each filled by its own pair; tiles of one cell.
         let plan = plan_of_cells(&[(1, 1, &[0]), (1, 2, &[1])], 512, 1);
         let graph = Graph::new(&plan, 16);
-        let tile = graph.number(JobKey::Detect(Block { level: 0, y: 1, x: 1 })).unwrap();
-        assert_eq!(keys(&graph, &graph.job(tile).unwrap().inputs), ["calibrate/0", "calibrate/1"]);
+        let first = graph.number(tile(1, 1)).unwrap();
+        assert_eq!(keys(&graph, graph.inputs(first)), ["calibrate/0", "calibrate/1"]);
         let alone = Graph::new(&plan, 0);
-        assert_eq!(keys(&alone, &alone.job(tile).unwrap().inputs), ["calibrate/0"]);
+        assert_eq!(keys(&alone, alone.inputs(first)), ["calibrate/0"]);
     }
 
     #[test]
     fn one_tile_is_its_own_root() {
         let graph = Graph::new(&plan_of_cells(&[(1, 1, &[0])], 1024, 2), 16);
-        assert_eq!(graph.jobs.len(), 1 + 1 + 2);
+        assert_eq!(graph.len(), 1 + 1 + 2);
         let county = graph.number(JobKey::Assemble(1)).unwrap();
-        assert_eq!(keys(&graph, &graph.job(county).unwrap().inputs), ["detect/0/0"]);
+        assert_eq!(keys(&graph, graph.inputs(county)), ["detect/0/0"]);
     }
 
     #[test]
@@ -202,24 +265,58 @@ mod tests {
                 .collect();
             let graph = Graph::new(&plan_of_cells(&cells, 300, 1), 16);
             let root = graph.root.unwrap();
-            for (number, job) in (0..).zip(&graph.jobs) {
-                match job.key {
-                    JobKey::Detect(_) | JobKey::Merge(_) if number != root => {
-                        assert_eq!(job.dependants.len(), 1, "{} is read once", job.key);
-                        assert!(graph.downstream([number]).contains(&root));
-                    }
-                    _ => {}
+            for number in graph.numbers() {
+                let key = graph.key(number).unwrap();
+                assert_eq!(graph.number(key), Some(number));
+                if matches!(key, JobKey::Detect(_) | JobKey::Merge(_)) && number != root {
+                    assert_eq!(graph.dependants(number).count(), 1, "{key} is read once");
+                    assert!(graph.downstream([number]).contains(&root));
                 }
             }
-            assert_eq!(keys(&graph, &graph.job(root).unwrap().dependants), ["assemble/0"]);
+            assert_eq!(keys(&graph, graph.dependants(root)), ["assemble/0"]);
         }
+    }
+
+    #[test]
+    fn whoever_reads_a_job_is_named_by_it_and_the_other_way_round() {
+        let cells: Vec<(i32, i32, &[u32])> =
+            vec![(-2, 0, &[0, 1]), (-1, 1, &[1]), (0, 0, &[]), (0, 1, &[2, 0]), (5, 3, &[2]), (5, 4, &[1, 2])];
+        let graph = Graph::new(&plan_of_cells(&cells, 256, 2), 16);
+        let reads: BTreeSet<(u32, u32)> =
+            graph.numbers().flat_map(|job| graph.inputs(job).map(move |input| (input, job))).collect();
+        let named: BTreeSet<(u32, u32)> =
+            graph.numbers().flat_map(|input| graph.dependants(input).map(move |job| (input, job))).collect();
+        assert_eq!(reads, named);
+        // Each merge reads exactly the blocks whose parent it is, in order of rows and then columns.
+        for number in graph.stage(Stage::Merge) {
+            let Some(JobKey::Merge(above)) = graph.key(number) else { panic!("not a merge") };
+            let below: Vec<Block> = graph
+                .inputs(number)
+                .map(|input| match graph.key(input).unwrap() {
+                    JobKey::Detect(block) | JobKey::Merge(block) => block,
+                    other => panic!("{other}"),
+                })
+                .collect();
+            assert!(below.is_sorted() && (1..=4).contains(&below.len()));
+            assert!(above == Block::WHOLE || below.iter().all(|block| block.parent() == above));
+        }
+    }
+
+    #[test]
+    fn neighbours_on_the_ground_are_neighbours_in_number() {
+        let cells: Vec<(i32, i32, &[u32])> =
+            (0..8).flat_map(|row| (0..8).map(move |col| (row, col, &[0_u32][..]))).collect();
+        let graph = Graph::new(&plan_of_cells(&cells, 512, 1), 16);
+        let first = graph.number(tile(0, 0)).unwrap();
+        assert_eq!(keys(&graph, first..first + 4), ["detect/0/0", "detect/1/0", "detect/0/1", "detect/1/1"]);
+        assert_eq!(graph.number(tile(4, 4)).unwrap(), first + 48);
     }
 
     #[test]
     fn blocks_on_both_sides_of_the_origin_meet_in_the_whole() {
         let graph = Graph::new(&plan_of_cells(&[(-1, -1, &[0]), (0, 0, &[0])], 512, 1), 16);
-        let root = graph.job(graph.root.unwrap()).unwrap();
-        assert_eq!(root.key, JobKey::Merge(Block::WHOLE));
-        assert_eq!(keys(&graph, &root.inputs), ["detect/-1/-1", "detect/0/0"]);
+        let root = graph.root.unwrap();
+        assert_eq!(graph.key(root), Some(JobKey::Merge(Block::WHOLE)));
+        assert_eq!(keys(&graph, graph.inputs(root)), ["detect/-1/-1", "detect/0/0"]);
     }
 }

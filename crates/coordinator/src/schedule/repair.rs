@@ -8,8 +8,10 @@ use survey::ids::SurveyId;
 use survey::job::{JobKey, ObjectRef};
 
 use crate::journal::Record;
+use crate::schedule::books::Status;
 use crate::schedule::event::{Effect, Failure};
-use crate::schedule::state::{Phase, State, Status};
+use crate::schedule::settle::Blame;
+use crate::schedule::state::{Lease, Phase, State, SurveyNumber, Timer};
 
 /// How long a reader pauses while an input that the graph does not show is done again.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -17,106 +19,131 @@ const PAUSE: Duration = Duration::from_secs(5);
 impl State {
     /// Opens jobs again whose objects are lost or damaged; those that were opened too often fail for good. A survey whose
     /// jobs had all been settled goes on.
-    pub(crate) fn reopen(&mut self, id: &SurveyId, damaged: &[(JobKey, ObjectRef)], effects: &mut Vec<Effect>) {
+    pub(super) fn reopen(
+        &mut self,
+        id: &SurveyId,
+        damaged: &[(JobKey, ObjectRef)],
+        now: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(&number) = self.ids.get(id) else { return };
         for (key, object) in damaged {
-            let Some(survey) = self.surveys.get_mut(id).filter(|survey| survey.phase != Phase::Cancelled) else {
+            let Some(survey) = self.surveys.get(number).filter(|survey| survey.phase != Phase::Cancelled) else {
                 return;
             };
-            let Some(number) = survey.graph.number(*key) else { continue };
+            let Some(job) = survey.graph.number(*key) else { continue };
             // What was done again since then is not the object that was found damaged... unless it has the same bytes, and
             // then it is looked at again.
-            if survey.job(number).is_none_or(|job| job.status != Status::Done(object.clone())) {
-                continue;
-            }
-            survey.phase = Phase::Running;
-            effects.push(Effect::Record(Record::Reopened { survey: id.clone(), key: *key }));
-            effects.push(Effect::Changed(id.clone()));
-            survey.unsettle(number);
-            if survey.graph.root == Some(number) {
-                survey.root.closed_at = None;
-                survey.root.failed_reads = 0;
-                survey.root.retry_at = None;
-            }
-            self.hold_back_dependants(id, number);
-            let Some(survey) = self.surveys.get_mut(id) else { return };
-            let repairs = survey.repairs.entry(number).or_default();
-            *repairs += 1;
-            if *repairs > self.policy.root_repairs {
-                let message = format!("its object `{}` was lost or damaged {repairs} times", object.key);
-                self.fail(id, number, FailureClass::BadInput, message, effects);
-            } else {
-                survey.place(number);
+            if survey.books.object(job, *key).as_ref() == Some(object) {
+                let times = survey.repairs.get(&job).copied().unwrap_or(0) + 1;
+                let message = format!("its object `{}` was lost or damaged {times} times", object.key);
+                self.reopen_job(number, job, FailureClass::BadInput, &message, now, effects);
             }
         }
     }
 
+    /// Opens a job again that is done; one that was opened too often fails for good, for the reason given.
+    pub(super) fn reopen_job(
+        &mut self,
+        number: SurveyNumber,
+        job: u32,
+        class: FailureClass,
+        message: &str,
+        now: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
+        let most = self.policy.root_repairs;
+        let Some(survey) = self.surveys.get_mut(number) else { return };
+        let Some(key) = survey.graph.key(job) else { return };
+        if !survey.books.set(job, Status::Waiting(0)) {
+            return;
+        }
+        survey.count_open(job);
+        survey.phase = Phase::Running;
+        effects.push(Effect::Record(Record::Reopened { survey: survey.id.clone(), key }));
+        let repairs = survey.repairs.entry(job).or_default();
+        *repairs += 1;
+        let is_given_up = *repairs > most;
+        if survey.graph.root == Some(job) {
+            survey.root.closed_at = None;
+            survey.root.failed_reads = 0;
+            self.forget_root(number);
+        }
+        self.hold_back_dependants(number, job);
+        self.has_fresh = true;
+        self.touch(number);
+        if is_given_up {
+            self.fail(number, job, class, message, now, effects);
+        } else if let Some(survey) = self.surveys.get_mut(number) {
+            survey.place(job);
+        }
+        // Where the survey had ended before this coordinator began, nobody has read the root yet.
+        if self.surveys.get(number).is_some_and(|survey| survey.root.retry_at.is_none()) {
+            self.ask_for_root(number, now, effects);
+        }
+    }
+
     /// What reads a job that is open again waits for it; what runs is revoked.
-    fn hold_back_dependants(&mut self, id: &SurveyId, number: u32) {
-        let Some(survey) = self.surveys.get(id) else { return };
-        let dependants = survey.graph.job(number).map(|spec| spec.dependants.clone()).unwrap_or_default();
+    fn hold_back_dependants(&mut self, number: SurveyNumber, job: u32) {
+        let dependants = self.surveys.get(number).map(|survey| survey.readers(job)).unwrap_or_default();
         for dependant in dependants {
-            let Some(status) =
-                self.surveys.get(id).and_then(|survey| survey.job(dependant)).map(|job| job.status.clone())
-            else {
-                continue;
-            };
-            match status {
-                Status::Done(_) | Status::Failed(..) => continue,
-                Status::Leased(counter) => {
-                    self.release(counter);
+            let Some(survey) = self.surveys.get_mut(number) else { return };
+            match survey.books.status(dependant) {
+                Some(Status::Done | Status::Failed) | None => continue,
+                Some(Status::Ready) => survey.unqueue(dependant),
+                Some(Status::Delayed) => {
+                    let until = survey.troubles.get(&dependant).map_or(Duration::ZERO, |trouble| trouble.until);
+                    self.timers.remove(&(until, Timer::Retry(number, dependant)));
                 }
-                Status::Waiting(_) | Status::Ready | Status::Delayed(_) => {}
+                Some(Status::Leased) => {
+                    let live = survey.live.get(&dependant).copied();
+                    for counter in live.into_iter().flat_map(|live| [live.second, Some(live.first)]).flatten() {
+                        self.release(counter);
+                    }
+                }
+                Some(Status::Waiting(_)) => {}
             }
-            if let Some(survey) = self.surveys.get_mut(id) {
+            if let Some(survey) = self.surveys.get_mut(number) {
                 survey.place(dependant);
             }
         }
     }
 
     /// An attempt failed because inputs are lost or damaged: that is not its own failure. The lease is released already.
-    pub(crate) fn failed_for_its_inputs(
+    pub(super) fn failed_for_its_inputs(
         &mut self,
         failure: &Failure,
-        number: u32,
-        worker: &str,
+        lease: &Lease,
+        runs_on: bool,
         now: Duration,
         effects: &mut Vec<Effect>,
     ) {
-        let id = &failure.survey;
-        if let Some(survey) = self.surveys.get_mut(id)
-            && let Some(job) = survey.job_mut(number)
-        {
-            // So that it stands somewhere while what it reads is opened again.
-            job.status = Status::Waiting(0);
-        }
-        self.reopen(id, &failure.damaged, effects);
-        let Some(survey) = self.surveys.get_mut(id) else { return };
-        let status =
-            |key: JobKey| survey.graph.number(key).and_then(|number| survey.job(number)).map(|job| &job.status);
+        let (number, job) = (lease.survey, lease.job);
+        self.reopen(&failure.survey, &failure.damaged, now, effects);
+        let Some(survey) = self.surveys.get_mut(number) else { return };
+        let status = |key: JobKey| survey.graph.number(key).and_then(|input| survey.books.status(input));
         let is_open = failure.damaged.iter().any(|(key, _)| status(*key).is_some_and(|status| !status.is_settled()));
-        if survey.missing(number) > 0 {
-            effects.push(Effect::Record(Record::AttemptFailed {
-                survey: id.clone(),
-                key: failure.key,
-                class: failure.class,
-                message: failure.message.clone(),
-            }));
-            survey.place(number);
-        } else if is_open {
-            survey.delay(number, now + PAUSE);
-        } else {
-            // What it reads is there again, or is given up.
-            let is_given_up =
-                failure.damaged.iter().any(|(key, _)| matches!(status(*key), Some(Status::Failed(..)) | None));
-            let class = if is_given_up { failure.class } else { FailureClass::Retryable };
-            self.try_again(id, number, worker, class, &failure.message, now, effects);
-        }
-    }
-
-    /// Forgets a survey that is over, so that its memory is free.
-    pub(crate) fn forget(&mut self, id: &SurveyId) {
-        if self.surveys.get(id).is_some_and(|survey| survey.phase != Phase::Running) {
-            self.surveys.remove(id);
+        let is_given_up = failure.damaged.iter().any(|(key, _)| matches!(status(*key), Some(Status::Failed) | None));
+        match survey.books.status(job) {
+            // It stands nowhere: the graph does not show that it reads them, or they are there again.
+            Some(Status::Waiting(0)) if is_open => {
+                let until = now + PAUSE;
+                survey.troubles.entry(job).or_default().until = until;
+                survey.delay(job);
+                self.timers.insert((until, Timer::Retry(number, job)));
+            }
+            Some(Status::Waiting(0)) => {
+                let class = if is_given_up { failure.class } else { FailureClass::Retryable };
+                let blame = Blame::Job(class);
+                self.try_again(number, job, &lease.worker, blame, &failure.message, runs_on, now, effects);
+            }
+            // It waits for them.
+            Some(Status::Waiting(_) | Status::Ready) => {
+                let (survey, message) = (survey.id.clone(), failure.message.clone());
+                let (key, class) = (failure.key, failure.class);
+                effects.push(Effect::Record(Record::AttemptFailed { survey, key, class, message }));
+            }
+            _ => {}
         }
     }
 }
