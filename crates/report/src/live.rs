@@ -15,7 +15,7 @@ use survey::ids::Digest;
 use crate::error::ReportError;
 use crate::page;
 use crate::page::words;
-pub use findings::{CountyStanding, Findings};
+pub use findings::{CountyStanding, Findings, counties_in, owned_pixels};
 pub use standing::{FailedJob, HeldJob, StageStanding, Standing, State, Worker};
 
 const TEMPLATES: [(&str, &str); 7] = [
@@ -148,7 +148,7 @@ pub fn survey(
     let own: Vec<Worker> = workers.iter().filter_map(|worker| worker.at_work_on(&standing.id)).collect();
     let values = context! {
         row, workers => standing::workers(&own), live => true,
-        counties => found.as_ref().map(|found| &found.count), problem => findings.and_then(|findings| findings.problem),
+        counties => found.as_ref().map(|found| &found.count), problem => standing.problem,
         head => found.as_ref().map(|found| &found.head),
     };
     let mut parts = vec![

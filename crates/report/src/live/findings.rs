@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use geo::{BoundingRect, Coord, Intersects, Rect};
 use serde::Serialize;
+use survey::county::CountyMap;
+use survey::grid::PixelRect;
 use survey::plan::SurveyPlan;
 use survey::result::{CountyResult, SiteClass};
 
@@ -27,8 +30,6 @@ pub struct Findings<'a> {
     pub notes: &'a [String],
     /// The county that is open, if one is: all of its sites are shown, and no others.
     pub open: Option<&'a str>,
-    /// Why something of this cannot be shown.
-    pub problem: Option<&'a str>,
 }
 
 /// How a county stands.
@@ -54,6 +55,29 @@ pub enum CountyStanding<'a> {
         /// Its pixels.
         pixels: u64,
     },
+}
+
+/// Pixels of counties of a plan, by their place in it. Takes a while: rows are counted.
+#[must_use]
+pub fn owned_pixels(plan: &SurveyPlan, counties: impl IntoIterator<Item = usize>) -> BTreeMap<usize, u64> {
+    let mut counties = counties.into_iter().peekable();
+    if counties.peek().is_none() {
+        return BTreeMap::new();
+    }
+    let map = CountyMap::new(&plan.grid, &plan.counties);
+    counties.map(|index| (index, summary::owned_px(&map, index as u32))).collect()
+}
+
+/// The counties whose ground a rectangle of the grid touches, by their place in the plan.
+#[must_use]
+pub fn counties_in(plan: &SurveyPlan, rect: PixelRect) -> Vec<usize> {
+    let (west, north) = plan.grid.corner(rect.row0, rect.col0);
+    let (east, south) = plan.grid.corner(rect.row1, rect.col1);
+    let ground = Rect::new(Coord { x: west, y: south }, Coord { x: east, y: north });
+    let touches = |border: &geo::MultiPolygon<f64>| {
+        border.bounding_rect().is_some_and(|bounds| bounds.intersects(&ground)) && border.intersects(&ground)
+    };
+    plan.counties.iter().enumerate().filter(|(_, county)| touches(&county.border)).map(|(index, _)| index).collect()
 }
 
 /// The components' values. The names are those of the report's page.

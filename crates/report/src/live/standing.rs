@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use survey::job::JobKey;
 
 use crate::page::words;
 
@@ -61,8 +62,6 @@ pub struct Standing {
     pub state: State,
     /// Why it failed.
     pub message: String,
-    /// Where its results are or will be, as people may see it.
-    pub output: String,
     /// Its stages, in order.
     pub stages: Vec<StageStanding>,
     /// Work done, in units of cost.
@@ -71,8 +70,6 @@ pub struct Standing {
     pub cost_total: u64,
     /// Seconds until the work is done at the pace of the last minutes; `None` where no pace is known.
     pub seconds_left: Option<f64>,
-    /// Attempts begun.
-    pub attempts: u64,
     /// Attempts that failed.
     pub attempts_failed: u64,
     /// Attempts that were given up because their worker fell silent.
@@ -83,6 +80,8 @@ pub struct Standing {
     pub alarms: u64,
     /// Jobs that failed for good.
     pub failed_jobs: Vec<FailedJob>,
+    /// Why what was found cannot be shown.
+    pub problem: Option<String>,
 }
 
 /// How a stage stands.
@@ -133,8 +132,8 @@ pub struct Worker {
 pub struct HeldJob {
     /// The survey's id.
     pub survey: String,
-    /// What it is about.
-    pub job: String,
+    /// What it is about, if that can be told.
+    pub key: Option<JobKey>,
     /// Since it was given to the worker.
     pub held: Duration,
 }
@@ -157,7 +156,6 @@ pub(super) struct Row {
     is_over: bool,
     has_results: bool,
     message: String,
-    output: String,
     percent: f64,
     pub(super) percent_text: String,
     left: String,
@@ -207,7 +205,6 @@ impl Row {
             is_over: survey.state.is_over(),
             has_results: survey.state.has_results(),
             message: survey.message.clone(),
-            output: survey.output.clone(),
             percent: percent(survey.cost_done, survey.cost_total),
             percent_text: words::percent_down(survey.cost_done, survey.cost_total),
             left,
@@ -259,7 +256,7 @@ pub(super) fn workers(workers: &[Worker]) -> Vec<WorkerRow> {
             is_draining: worker.is_draining,
             memory: format!("{} of {}", gibibytes(used), gibibytes(worker.memory_total)),
             memory_percent: percent(used, worker.memory_total),
-            jobs: worker.jobs.iter().map(|job| (job.job.clone(), lasting(job.held))).collect(),
+            jobs: worker.jobs.iter().map(|job| (job.key.map_or_else(|| "?".into(), |key| key.to_string()), lasting(job.held))).collect(),
         }
     };
     workers.iter().map(row).collect()
