@@ -83,7 +83,13 @@ async fn the_page_follows_a_survey_to_its_end_keeps_what_the_reader_did_and_is_q
     // No worker: all counties wait, and nothing is said of them.
     browser.open(&format!("http://{address}/surveys/{survey}")).await;
     assert_eq!(browser.run("return document.querySelectorAll('.ground.waiting').length").await, json!(5));
-    assert!(browser.comes_to("document.querySelector('[data-part=head] .finding').textContent.includes('No county is done yet')").await);
+    assert!(
+        browser
+            .comes_to(
+                "document.querySelector('[data-part=head] .finding').textContent.includes('No county is done yet')"
+            )
+            .await
+    );
 
     // The reader zooms the map and looks for a county; the page notes how far the survey is whenever that changes.
     browser
@@ -102,7 +108,15 @@ async fn the_page_follows_a_survey_to_its_end_keeps_what_the_reader_did_and_is_q
         .await;
     let zoomed = browser.run("return document.querySelector('#map svg').getAttribute('viewBox')").await;
     cluster.start_worker();
-    assert!(browser.comes_to("document.querySelector('[data-part=head] .st-complete, [data-part=head] .st-complete-with-gaps')").await, "{}", cluster.logs());
+    assert!(
+        browser
+            .comes_to(
+                "document.querySelector('[data-part=head] .st-complete, [data-part=head] .st-complete-with-gaps')"
+            )
+            .await,
+        "{}",
+        cluster.logs()
+    );
     let seen = browser.run("return [...window.seen]").await;
     let between = seen.as_array().unwrap().iter().filter_map(|share| share.as_str()?.parse::<f64>().ok());
     assert!(between.filter(|share| *share > 0.0 && *share < 100.0).count() >= 2, "it is told how far it is: {seen}");
@@ -145,7 +159,13 @@ async fn opens_a_county(browser: &Browser, address: &str) {
     assert!(state[1].as_str().unwrap().starts_with("?county=") && state[2] == json!(true), "{state}");
     // Its chips come through the coordinator.
     browser.run("document.querySelector('.card img').scrollIntoView()").await;
-    assert!(browser.comes_to("[...document.querySelectorAll('.card img')].slice(0, 2).every((image) => image.naturalWidth > 8)").await);
+    assert!(
+        browser
+            .comes_to(
+                "[...document.querySelectorAll('.card img')].slice(0, 2).every((image) => image.naturalWidth > 8)"
+            )
+            .await
+    );
     // The swipe moves with the keys' input.
     let at = browser
         .run("const input = document.querySelector('.frame input'); input.value = 20; input.dispatchEvent(new Event('input', { bubbles: true }));
@@ -167,14 +187,21 @@ async fn fits_a_phone(browser: &Browser) {
 
 async fn leads_to_the_report(browser: &Browser, address: &str, survey: &str) {
     browser.run("document.querySelector('.to-report > a').click()").await;
-    assert!(browser.comes_to("location.pathname.endsWith('/results/report.html') && document.readyState === 'complete'").await);
+    assert!(
+        browser
+            .comes_to("location.pathname.endsWith('/results/report.html') && document.readyState === 'complete'")
+            .await
+    );
     assert!(browser.run("return location.pathname").await.as_str().unwrap().contains(survey));
     // Its own script runs under the policy.
     assert!(browser.comes_to("document.documentElement.classList.contains('js')").await);
     let console = browser.console().await;
     assert!(console.is_empty(), "{console:#?}");
     let requests = browser.requests().await;
-    assert!(requests.iter().all(|url| url.starts_with(&format!("http://{address}/")) || url.starts_with("data:image/png")), "{requests:?}");
+    assert!(
+        requests.iter().all(|url| url.starts_with(&format!("http://{address}/")) || url.starts_with("data:image/png")),
+        "{requests:?}"
+    );
 }
 
 fn serves_only_what_is_listed(address: &str, survey: &str) {
@@ -186,8 +213,13 @@ fn serves_only_what_is_listed(address: &str, survey: &str) {
         assert_eq!(get(address, &format!("/surveys/{survey}/{path}"), "").0, 200, "{path}");
     }
     for path in [
-        "results/../outcome.json", "results/%2e%2e/outcome.json", "results/..%2foutcome.json", "results/nothing.csv",
-        "chips/..%2f..%2foutcome.json", "chips/outcome.json", "chips/x-before.png",
+        "results/../outcome.json",
+        "results/%2e%2e/outcome.json",
+        "results/..%2foutcome.json",
+        "results/nothing.csv",
+        "chips/..%2f..%2foutcome.json",
+        "chips/outcome.json",
+        "chips/x-before.png",
     ] {
         assert_eq!(get(address, &format!("/surveys/{survey}/{path}"), "").0, 404, "{path}");
     }
@@ -202,16 +234,34 @@ fn serves_only_what_is_listed(address: &str, survey: &str) {
 fn where_there_are_tokens_the_page_asks_for_one_and_health_does_not() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = folder.path().join("tokens");
-    std::fs::write(&tokens, "viewer viewer-token-000001 v\nworker worker-token-000002 w\noperator operator-token-0003 o\n").unwrap();
+    std::fs::write(
+        &tokens,
+        "viewer viewer-token-000001 v\nworker worker-token-000002 w\noperator operator-token-0003 o\n",
+    )
+    .unwrap();
     let (_cluster, address) = coordinator(folder.path(), &["--tokens", tokens.to_str().unwrap()]);
     let basic = |password: &str| {
-        let encoded = Command::new("base64").arg("-w0").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn();
+        let encoded = Command::new("base64")
+            .arg("-w0")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn();
         let mut child = encoded.unwrap();
         std::io::Write::write_all(child.stdin.as_mut().unwrap(), format!("me:{password}").as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         format!("authorization: Basic {}\r\n", String::from_utf8(output.stdout).unwrap())
     };
-    for path in ["/", "/parts/index", "/api/surveys", "/surveys/x", "/surveys/x/parts/head", "/api/surveys/x", "/surveys/x/chips/y.png", "/surveys/x/results/manifest.json", "/assets/live.js"] {
+    for path in [
+        "/",
+        "/parts/index",
+        "/api/surveys",
+        "/surveys/x",
+        "/surveys/x/parts/head",
+        "/api/surveys/x",
+        "/surveys/x/chips/y.png",
+        "/surveys/x/results/manifest.json",
+        "/assets/live.js",
+    ] {
         let (status, answer) = get(&address, path, "");
         assert!(status == 401 && answer.to_ascii_lowercase().contains("www-authenticate: basic"), "{path}: {answer}");
         assert_eq!(get(&address, path, &basic("viewer-token-000002")).0, 401, "{path}");

@@ -48,8 +48,8 @@
   };
 
   const view = () => {
-    const box = one("#map svg")?.viewBox.baseVal;
-    return box ? { x: box.x, y: box.y, w: box.width, h: box.height } : {};
+    const [x, y, w, h] = one("#map svg")?.getAttribute("viewBox").split(" ").map(Number) ?? [];
+    return h === undefined ? {} : { x, y, w, h };
   };
 
   const keep = () => ({
@@ -157,7 +157,7 @@
       pause = PAUSE * 3;
     }
     asking = false;
-    due = setTimeout(turn, Math.max(pause, 4 * (performance.now() - begun)));
+    due = setTimeout(turn, Math.max(pause, Math.min(IDLE, 2 * (performance.now() - begun))));
   };
   document.addEventListener("visibilitychange", turn);
 

@@ -137,11 +137,7 @@ pub fn index(surveys: &[Standing], workers: &[Worker]) -> Result<View, ReportErr
 ///
 /// # Errors
 /// A plan whose CRS can't be brought to longitude and latitude.
-pub fn survey(
-    standing: &Standing,
-    workers: &[Worker],
-    findings: Option<&Findings<'_>>,
-) -> Result<View, ReportError> {
+pub fn survey(standing: &Standing, workers: &[Worker], findings: Option<&Findings<'_>>) -> Result<View, ReportError> {
     let templates = templates()?;
     let found = findings.map(|findings| findings::Found::new(standing, findings)).transpose()?;
     let row = standing::Row::of(standing);

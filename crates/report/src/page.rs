@@ -161,7 +161,13 @@ pub(crate) fn write(
     let mut cards = Vec::new();
     for (result, site) in in_order.iter().take(CARDS) {
         if let Some(county) = county_of.get(result.county.as_ref()) {
-            cards.push(cards::card(county.county, result, site, ground, &cards::Images { base: "", embedded: &embedded, bytes: chip_bytes })?);
+            cards.push(cards::card(
+                county.county,
+                result,
+                site,
+                ground,
+                &cards::Images { base: "", embedded: &embedded, bytes: chip_bytes },
+            )?);
         }
     }
     let carded: Vec<&str> = in_order.iter().take(CARDS).map(|(_, site)| site.id.as_str()).collect();
@@ -193,9 +199,7 @@ pub(crate) fn write(
 }
 
 /// The page's templates and `more`, by name.
-pub(crate) fn templates(
-    more: &[(&'static str, &'static str)],
-) -> Result<Environment<'static>, minijinja::Error> {
+pub(crate) fn templates(more: &[(&'static str, &'static str)]) -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);

@@ -92,7 +92,8 @@ fn row<'a>(findings: &'a str, county: &str) -> &'a str {
 }
 
 fn ground<'a>(findings: &'a str, county: &str) -> &'a str {
-    let group = findings.split("<g class=\"county").find(|group| group.contains(&format!("data-county=\"{county}\""))).unwrap();
+    let group =
+        findings.split("<g class=\"county").find(|group| group.contains(&format!("data-county=\"{county}\""))).unwrap();
     group.split("class=\"ground ").nth(1).unwrap().split('"').next().unwrap()
 }
 
@@ -210,7 +211,10 @@ fn the_root_page_names_surveys_and_workers_and_shouts_alarms() {
     let index = live::index(&[standing(State::Complete), alarmed], &workers()).unwrap();
     let html = part(&index, "index");
     assert!(html.contains("2 completions with other bytes"), "{html}");
-    assert!(html.contains("61 %") && html.contains("about 13 min left") && html.contains("3.0 GiB of 4.0 GiB"), "{html}");
+    assert!(
+        html.contains("61 %") && html.contains("about 13 min left") && html.contains("3.0 GiB of 4.0 GiB"),
+        "{html}"
+    );
     assert!(html.contains("<td class=\"bad\">40 s ago</td>"), "a silent worker is pointed out: {html}");
 }
 

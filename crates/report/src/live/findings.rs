@@ -154,9 +154,8 @@ impl<'a> Found<'a> {
             .collect::<Result<_, _>>()?;
         let of_shown = Totals::of(&shown);
         let (finding, caveat) = told(&totals, &count, standing.state.is_over());
-        let (before, after) = windows(plan).map_or_else(Default::default, |(before, after)| {
-            (words::days(before), words::days(after))
-        });
+        let (before, after) =
+            windows(plan).map_or_else(Default::default, |(before, after)| (words::days(before), words::days(after)));
         Ok(Self {
             live: true,
             head: Head { before, after, finding: finding.clone(), caveat: caveat.clone() },
@@ -221,7 +220,8 @@ impl Count {
     fn of(counties: &[CountySummary<'_>]) -> Self {
         let number = |is: &dyn Fn(Status) -> bool| counties.iter().filter(|county| is(county.status)).count();
         let (all, open) = (counties.len(), number(&Status::is_open));
-        let (running, failed) = (number(&|status| status == Status::Running), number(&|status| status == Status::Failed));
+        let (running, failed) =
+            (number(&|status| status == Status::Running), number(&|status| status == Status::Failed));
         let done = all - open;
         let mut text = format!("{done} of {} done", words::counted(all as u64, "county", "counties"));
         if running > 0 {

@@ -256,7 +256,11 @@ pub(super) fn workers(workers: &[Worker]) -> Vec<WorkerRow> {
             is_draining: worker.is_draining,
             memory: format!("{} of {}", gibibytes(used), gibibytes(worker.memory_total)),
             memory_percent: percent(used, worker.memory_total),
-            jobs: worker.jobs.iter().map(|job| (job.key.map_or_else(|| "?".into(), |key| key.to_string()), lasting(job.held))).collect(),
+            jobs: worker
+                .jobs
+                .iter()
+                .map(|job| (job.key.map_or_else(|| "?".into(), |key| key.to_string()), lasting(job.held)))
+                .collect(),
         }
     };
     workers.iter().map(row).collect()

@@ -23,7 +23,8 @@ pub async fn check(State(tokens): State<Option<Tokens>>, request: Request, next:
         }
         Some(_) => {
             let ask = HeaderValue::from_static("Basic realm=\"Groundbreak\", charset=\"UTF-8\"");
-            let words = "This page needs a token of the role viewer or operator: any user name, the token as password.\n";
+            let words =
+                "This page needs a token of the role viewer or operator: any user name, the token as password.\n";
             (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, ask)], words).into_response()
         }
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use imagery::commit::Output;
-use proto::{ConvertError, v1};
 use prost::Message;
+use proto::{ConvertError, v1};
 use survey::ids::Digest;
 use survey::job::ObjectRef;
 use survey::plan::{Context, SurveyPlan};

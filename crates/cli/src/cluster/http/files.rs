@@ -47,7 +47,8 @@ pub async fn result(State(site): State<Site>, Path((name, path)): Path<(String, 
     if path == MANIFEST {
         return Ok(reply::with("application/json", FILE_POLICY, Keep::No, manifest));
     }
-    let listed = listed(&manifest, &path).ok_or_else(|| Refusal::missing(format!("{path}: the results have no such file")))?;
+    let listed =
+        listed(&manifest, &path).ok_or_else(|| Refusal::missing(format!("{path}: the results have no such file")))?;
     if listed.length > MOST_BYTES {
         let place = output.label();
         return Err(Refusal::too_large(format!("{path} has {} bytes: copy it from {place}results/", listed.length)));
@@ -59,7 +60,8 @@ pub async fn result(State(site): State<Site>, Path((name, path)): Path<(String, 
 /// A file as the manifest lists it.
 fn listed(manifest: &[u8], path: &str) -> Option<ObjectRef> {
     let document: serde_json::Value = serde_json::from_slice(manifest).ok()?;
-    let entry = document.get("results")?.as_array()?.iter().find(|entry| entry.get("path").is_some_and(|at| at == path))?;
+    let entry =
+        document.get("results")?.as_array()?.iter().find(|entry| entry.get("path").is_some_and(|at| at == path))?;
     let digest = Digest::from_hex(entry.get("sha256")?.as_str()?)?;
     Some(ObjectRef { key: format!("results/{path}"), digest, length: entry.get("length")?.as_u64()? })
 }

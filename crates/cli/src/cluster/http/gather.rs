@@ -10,14 +10,15 @@ use proto::convert::enums::failure_class;
 use proto::convert::job::{key, object};
 use proto::v1;
 use report::live::{self, CountyStanding, FailedJob, HeldJob, StageStanding, Standing, State, Worker};
+use survey::failure::FailureClass;
 use survey::grid::Block;
 use survey::job::{JobKey, ObjectRef};
 use survey::plan::SurveyPlan;
 use survey::result::CountyResult;
 
+use super::Site;
 use super::cache::notes;
 use super::reply::Refusal;
-use super::Site;
 
 /// Results that are fetched at the same time.
 const CONCURRENT_FETCHES: usize = 8;
@@ -58,7 +59,8 @@ impl Gathered {
             return live::survey(&self.standing, &self.workers, None);
         };
         let running = running(plan, &self.standing.id, &self.workers);
-        let lost = counties.iter().enumerate().filter(|(_, county)| matches!(county, County::Failed(_) | County::Cancelled));
+        let lost =
+            counties.iter().enumerate().filter(|(_, county)| matches!(county, County::Failed(_) | County::Cancelled));
         let pixels = live::owned_pixels(plan, lost.map(|(index, _)| index));
         let of = |index: usize| pixels.get(&index).copied().unwrap_or_default();
         let counties: Vec<CountyStanding<'_>> = counties
@@ -129,7 +131,8 @@ impl Site {
     /// Nobody knows it, or no store exists for it.
     pub async fn output(&self, survey: &str) -> Result<(Output, ObjectRef, Option<ObjectRef>), Refusal> {
         let submitted = self.coordinator.submitted(survey).await?;
-        let submitted = submitted.ok_or_else(|| Refusal::missing(format!("{survey}: no such survey, or it has no plan yet")))?;
+        let submitted =
+            submitted.ok_or_else(|| Refusal::missing(format!("{survey}: no such survey, or it has no plan yet")))?;
         let output = Output::open(&submitted.output, &self.stores).map_err(|error| Refusal::unreadable(&error))?;
         Ok((output, submitted.plan, submitted.notes))
     }
@@ -147,11 +150,12 @@ impl Site {
             .iter()
             .map(|county| Told::of(told.get(county.id.as_ref()).copied(), state, &mut shown))
             .collect();
+        let (known, place) = (&self.known, &output);
         let counties = futures::stream::iter(counties)
-            .map(|county| async {
+            .map(|county| async move {
                 match county {
                     Told::Is(county) => county,
-                    Told::Result(object) => match self.known.result(&output, &object).await {
+                    Told::Result(object) => match known.result(place, &object).await {
                         Ok(result) => County::Surveyed(result),
                         Err(cause) => County::Unread(format!("its result cannot be read: {cause}")),
                     },
@@ -232,8 +236,21 @@ fn stage(stage: &v1::StageProgress) -> StageStanding {
 fn failed_job(failed: &v1::FailedJob) -> FailedJob {
     FailedJob {
         job: failed.key.clone().and_then(|wire| key(wire).ok()).map_or_else(|| "?".into(), |key| key.to_string()),
-        class: failure_class(failed.class).map_or_else(|_| "unknown".into(), |class| class.to_string()),
+        class: failure_class(failed.class).map_or("unknown", class).to_owned(),
         message: failed.message.clone(),
+    }
+}
+
+/// What a failure means, in a few words.
+fn class(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Retryable => "failed every time",
+        FailureClass::OutOfMemory => "out of memory",
+        FailureClass::BadInput => "bad input",
+        FailureClass::InputChanged => "an input changed",
+        FailureClass::Poison => "poison",
+        FailureClass::Fatal => "fatal",
+        FailureClass::Cancelled => "cancelled",
     }
 }
 

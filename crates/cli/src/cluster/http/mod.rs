@@ -62,13 +62,7 @@ pub async fn serve(
     let listener =
         TcpListener::bind(address).await.map_err(|error| failure::input(format!("--http {address}: {error}")))?;
     tracing::info!(address = %listener.local_addr()?, "HTTP port open");
-    let site = Site {
-        coordinator,
-        stores,
-        known: Arc::default(),
-        paces: Arc::default(),
-        views: Arc::default(),
-    };
+    let site = Site { coordinator, stores, known: Arc::default(), paces: Arc::default(), views: Arc::default() };
     let pacing = tokio::spawn(pace::follow(site.coordinator.clone(), Arc::clone(&site.paces)));
     let router = router(site, tokens);
     let serving = tokio::spawn(async move {
