@@ -270,7 +270,7 @@ fn where_there_are_tokens_the_page_asks_for_one_and_health_does_not() {
     }
     assert_eq!(get(&address, "/", &basic("operator-token-0003")).0, 200);
     assert_eq!(get(&address, "/", "authorization: Bearer viewer-token-000001\r\n").0, 200);
-    for path in ["/healthz", "/readyz"] {
+    for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(get(&address, path, "").0, 200, "{path}");
     }
 }

@@ -1,9 +1,9 @@
-//! The coordinator's HTTP port: health for probes, and the live page.
+//! The coordinator's HTTP port: health for probes, metrics for Prometheus, and the live page.
 //!
 //! * `pages`: surveys and workers as pages, parts of pages and JSON; `gather` brings together what they show, `cache`
 //!   keeps what was fetched for them, `pace` knows how fast work is done.
 //! * `files`: chips, results, style sheet and script.
-//! * `access`: who may see these. Whoever asks `/healthz` and `/readyz` is answered.
+//! * `access`: who may see these. Whoever asks `/healthz`, `/readyz` and `/metrics` is answered.
 
 mod access;
 mod cache;
@@ -19,11 +19,11 @@ use std::sync::Arc;
 use anyhow::Result;
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use coordinator::Coordinator;
 use coordinator::auth::Tokens;
+use coordinator::{Coordinator, metrics};
 use imagery::store::Stores;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -85,7 +85,10 @@ fn router(site: Site, tokens: Option<Tokens>) -> Router {
         .route("/surveys/{survey}/results/{*path}", get(files::result))
         .route("/assets/{name}", get(files::asset))
         .layer(axum::middleware::from_fn_with_state(tokens, access::check));
-    let open = Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready));
+    let open = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics_text));
     seen.merge(open).with_state(site)
 }
 
@@ -93,6 +96,13 @@ fn router(site: Site, tokens: Option<Tokens>) -> Router {
 async fn ready(State(site): State<Site>) -> Response {
     match site.coordinator.surveys().await {
         Ok(_) => "ready\n".into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn metrics_text(State(site): State<Site>) -> Response {
+    match metrics::text(&site.coordinator).await {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }
 }
