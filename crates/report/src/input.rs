@@ -3,6 +3,7 @@
 use survey::ids::CountyId;
 use survey::plan::SurveyPlan;
 use survey::result::{CountyResult, DateRange};
+use survey::scene::{Scene, ScenePair};
 
 /// Everything that a report says.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,16 @@ pub struct ReportInput<'a> {
     /// Remarks about the survey as a whole: scenes that the catalog has and that were refused, quality of a pair.
     /// Nothing that differs between executions (hrefs, times) may stand here.
     pub notes: &'a [String],
+}
+
+/// First and last day of the earlier and of the later scenes that a plan uses; `None` for a plan without scene pairs.
+#[must_use]
+pub fn windows(plan: &SurveyPlan) -> Option<(DateRange, DateRange)> {
+    let range = |scene: fn(&ScenePair) -> u32| {
+        let days = || plan.pairs.iter().filter_map(|pair| plan.scenes.get(scene(pair) as usize)).map(Scene::date);
+        Some(DateRange { from: days().min()?, to: days().max()? })
+    };
+    Some((range(|pair| pair.before)?, range(|pair| pair.after)?))
 }
 
 /// How a county ended.

@@ -9,6 +9,7 @@
 //! * [`tables`]: the columns of `counties`, `sites` and `footprints`; written by [`csv`], [`geojson`], [`geoparquet`].
 //! * [`ground`]: from the survey's grid to valid polygons in longitude and latitude.
 //! * [`stac`], [`chips`], [`manifest`], [`page`]: the other files.
+//! * [`live`]: the same page while a survey runs, in parts.
 //! * [`table`]: the same figures for a terminal.
 
 pub mod chips;
@@ -19,6 +20,7 @@ pub mod geojson;
 pub mod geoparquet;
 pub mod ground;
 pub mod input;
+pub mod live;
 pub mod manifest;
 pub mod page;
 pub mod stac;

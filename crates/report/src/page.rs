@@ -4,9 +4,9 @@
 //! Every text from outside (names, reasons, ids) passes the template's escaping, and no data stands inside a script: the
 //! script reads what the markup shows.
 
-mod cards;
-mod headline;
-mod map;
+pub(crate) mod cards;
+pub(crate) mod headline;
+pub(crate) mod map;
 pub mod words;
 
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use minijinja::Environment;
 use serde::Serialize;
+use survey::plan::SurveyPlan;
 use survey::result::{CountyResult, Site, SiteClass};
 
 use crate::chips;
@@ -25,9 +26,29 @@ use crate::summary::{CountySummary, GAP_REASONS, GapReason, Observed, Status, To
 /// Most cards; further sites are on the map and in the tables.
 pub const CARDS: usize = 200;
 
-const TEMPLATE: &str = include_str!("../assets/report.html.jinja");
-const STYLE: &str = include_str!("../assets/report.css");
-const SCRIPT: &str = include_str!("../assets/report.js");
+/// The templates by the names that they include each other by. The names end in `.html`: what is put into them is escaped
+/// unless it is marked as safe.
+const TEMPLATES: [(&str, &str); 9] = [
+    ("report.html", include_str!("../assets/report.html.jinja")),
+    ("parts/swatch.html", include_str!("../assets/parts/swatch.html.jinja")),
+    ("parts/defs.html", include_str!("../assets/parts/defs.html.jinja")),
+    ("parts/figures.html", include_str!("../assets/parts/figures.html.jinja")),
+    ("parts/map.html", include_str!("../assets/parts/map.html.jinja")),
+    ("parts/sites.html", include_str!("../assets/parts/sites.html.jinja")),
+    ("parts/counties.html", include_str!("../assets/parts/counties.html.jinja")),
+    ("parts/gaps.html", include_str!("../assets/parts/gaps.html.jinja")),
+    ("parts/scenes.html", include_str!("../assets/parts/scenes.html.jinja")),
+];
+pub(crate) const STYLE: &str = include_str!("../assets/report.css");
+/// The page's script. What it is made of is also made into a function that the live page calls for each version of its
+/// components, with the view of the map that the reader has come to.
+const SCRIPT: &str = concat!(
+    "\"use strict\";\n// Reads only what the markup shows; text is set with textContent, never as markup.\n(() => {\n",
+    include_str!("../assets/page/tables.js"),
+    "  let view = { ...full };\n",
+    include_str!("../assets/page/map.js"),
+    "})();\n"
+);
 
 #[derive(Serialize)]
 struct Page<'a> {
@@ -52,16 +73,16 @@ struct Page<'a> {
     provenance: Vec<(&'static str, String)>,
 }
 
-#[derive(Serialize)]
-struct Figure {
+#[derive(Debug, Serialize)]
+pub(crate) struct Figure {
     value: String,
     unit: &'static str,
     label: &'static str,
     detail: String,
 }
 
-#[derive(Serialize)]
-struct Gap {
+#[derive(Debug, Serialize)]
+pub(crate) struct Gap {
     name: &'static str,
     words: &'static str,
     pixels: String,
@@ -70,13 +91,17 @@ struct Gap {
     counties: String,
 }
 
-#[derive(Serialize)]
-struct CountyRow {
-    id: String,
+#[derive(Debug, Serialize)]
+pub(crate) struct CountyRow {
+    pub(crate) id: String,
     name: String,
     parent: String,
     status: &'static str,
     observed: &'static str,
+    /// Where its sites are opened, on a live page.
+    pub(crate) href: Option<String>,
+    /// What stands where figures would, had it any.
+    unknown: &'static str,
     percent: f64,
     coverage: String,
     designated: String,
@@ -84,7 +109,7 @@ struct CountyRow {
     notes: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct FoundCells {
     sites: u64,
     factories: u64,
@@ -96,16 +121,16 @@ struct FoundCells {
     cropland_ha_text: String,
 }
 
-#[derive(Serialize)]
-struct ExtendedRow {
+#[derive(Debug, Serialize)]
+pub(crate) struct ExtendedRow {
     id: String,
     county: String,
     area_ha: String,
     position: String,
 }
 
-#[derive(Serialize)]
-struct SceneRow {
+#[derive(Debug, Serialize)]
+pub(crate) struct SceneRow {
     id: String,
     acquired: String,
     platform: String,
@@ -136,7 +161,13 @@ pub(crate) fn write(
     let mut cards = Vec::new();
     for (result, site) in in_order.iter().take(CARDS) {
         if let Some(county) = county_of.get(result.county.as_ref()) {
-            cards.push(cards::card(county.county, result, site, ground, &embedded, chip_bytes)?);
+            cards.push(cards::card(
+                county.county,
+                result,
+                site,
+                ground,
+                &cards::Images { base: "", embedded: &embedded, bytes: chip_bytes },
+            )?);
         }
     }
     let carded: Vec<&str> = in_order.iter().take(CARDS).map(|(_, site)| site.id.as_str()).collect();
@@ -157,17 +188,35 @@ pub(crate) fn write(
         counties: counties.iter().map(county_row).collect(),
         has_parents: counties.iter().any(|county| county.county.parent.is_some()),
         extended: extended(counties),
-        scenes: scenes(input),
+        scenes: scenes(plan),
         notes: input.notes,
         provenance: provenance(input),
     };
+    let html = templates(&[]).and_then(|templates| templates.get_template("report.html")?.render(&page));
+    let mut html = html.map_err(|cause| encode(format!("{cause:#}")))?;
+    html.truncate(html.trim_end().len());
+    Ok(html.into_bytes())
+}
+
+/// The page's templates and `more`, by name.
+pub(crate) fn templates(more: &[(&'static str, &'static str)]) -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
-    // The name ends in `.html`: everything that isn't marked as safe is escaped.
-    environment.add_template("report.html", TEMPLATE).map_err(|cause| encode(format!("{cause:#}")))?;
-    let template = environment.get_template("report.html").map_err(|cause| encode(format!("{cause:#}")))?;
-    Ok(template.render(&page).map_err(|cause| encode(format!("{cause:#}")))?.into_bytes())
+    // A template that is included ends its last line.
+    environment.set_keep_trailing_newline(true);
+    for (name, source) in TEMPLATES.iter().chain(more) {
+        environment.add_template(name, source)?;
+    }
+    Ok(environment)
+}
+
+/// What a `script-src` of a content security policy says of the script in `report.html`.
+#[must_use]
+pub fn script_hash() -> String {
+    use base64::Engine as _;
+    let digest = survey::ids::Digest::of(format!("\n{SCRIPT}\n").as_bytes());
+    format!("'sha256-{}'", base64::engine::general_purpose::STANDARD.encode(digest.0))
 }
 
 /// The sites, the most probable factory first; ties by id.
@@ -183,7 +232,7 @@ pub(crate) fn sites_in_order<'a>(counties: &[CountySummary<'a>]) -> Vec<(&'a Cou
     sites
 }
 
-fn figures(totals: &Totals) -> Vec<Figure> {
+pub(crate) fn figures(totals: &Totals) -> Vec<Figure> {
     let finds = &totals.finds;
     let nothing_seen = totals.coverage.surveyed == 0;
     let shown = |value: String| if nothing_seen { "?".to_owned() } else { value };
@@ -218,7 +267,7 @@ fn figures(totals: &Totals) -> Vec<Figure> {
     ]
 }
 
-fn coverage(totals: &Totals, counties: &[CountySummary<'_>]) -> Vec<Gap> {
+pub(crate) fn coverage(totals: &Totals, counties: &[CountySummary<'_>]) -> Vec<Gap> {
     let total = totals.coverage.total();
     let row = |name: &'static str, words: &'static str, pixels: u64, counties: usize| Gap {
         name,
@@ -237,7 +286,7 @@ fn coverage(totals: &Totals, counties: &[CountySummary<'_>]) -> Vec<Gap> {
     rows
 }
 
-fn county_row(county: &CountySummary<'_>) -> CountyRow {
+pub(crate) fn county_row(county: &CountySummary<'_>) -> CountyRow {
     let years: Vec<String> = county.county.designated.iter().map(i32::to_string).collect();
     CountyRow {
         id: county.county.id.0.clone(),
@@ -249,8 +298,16 @@ fn county_row(county: &CountySummary<'_>) -> CountyRow {
             Status::CompleteWithGaps => "with gaps",
             Status::Failed => "failed",
             Status::Cancelled => "cancelled",
+            Status::Pending => "pending",
+            Status::Running => "running",
         },
-        observed: county.observed.as_str(),
+        observed: match county.status {
+            Status::Pending => "waiting",
+            Status::Running => "working",
+            _ => county.observed.as_str(),
+        },
+        href: None,
+        unknown: if county.status.is_open() { "not yet" } else { "not observed" },
         percent: county.coverage_share().unwrap_or_default() * 100.0,
         coverage: words::percent_down(county.coverage.surveyed, county.coverage.total()),
         designated: years.join(", "),
@@ -268,7 +325,7 @@ fn county_row(county: &CountySummary<'_>) -> CountyRow {
     }
 }
 
-fn extended(counties: &[CountySummary<'_>]) -> Vec<ExtendedRow> {
+pub(crate) fn extended(counties: &[CountySummary<'_>]) -> Vec<ExtendedRow> {
     counties
         .iter()
         .filter_map(|county| county.result.map(|result| (county, result)))
@@ -283,8 +340,7 @@ fn extended(counties: &[CountySummary<'_>]) -> Vec<ExtendedRow> {
         .collect()
 }
 
-fn scenes(input: &ReportInput<'_>) -> Vec<SceneRow> {
-    let plan = input.plan;
+pub(crate) fn scenes(plan: &SurveyPlan) -> Vec<SceneRow> {
     plan.scenes
         .iter()
         .enumerate()

@@ -20,9 +20,19 @@ pub enum Status {
     Failed,
     /// Somebody stopped the survey.
     Cancelled,
+    /// The survey runs, and nothing of the county is being worked on. Never in results.
+    Pending,
+    /// The survey runs, and so does a job of the county. Never in results.
+    Running,
 }
 
 impl Status {
+    /// Whether the survey has not come to an end of the county yet.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Running)
+    }
+
     /// As results spell it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -31,6 +41,8 @@ impl Status {
             Self::CompleteWithGaps => "complete-with-gaps",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Pending => "pending",
+            Self::Running => "running",
         }
     }
 }
@@ -283,11 +295,11 @@ pub fn counties<'a>(input: &ReportInput<'a>) -> Result<Vec<CountySummary<'a>>, R
 }
 
 /// Pixels that a county owns.
-fn owned_px(map: &CountyMap, county: u32) -> u64 {
+pub(crate) fn owned_px(map: &CountyMap, county: u32) -> u64 {
     map.bounds(county).map_or(0, |bounds| map.pixels(bounds).get(&county).copied().unwrap_or_default())
 }
 
-fn unseen(county: &County, status: Status, pixels: u64, note: String) -> CountySummary<'_> {
+pub(crate) fn unseen(county: &County, status: Status, pixels: u64, note: String) -> CountySummary<'_> {
     CountySummary {
         county,
         result: None,
@@ -299,7 +311,7 @@ fn unseen(county: &County, status: Status, pixels: u64, note: String) -> CountyS
     }
 }
 
-fn surveyed<'a>(county: &'a County, result: &'a CountyResult) -> CountySummary<'a> {
+pub(crate) fn surveyed<'a>(county: &'a County, result: &'a CountyResult) -> CountySummary<'a> {
     let coverage = result.coverage;
     let observed = match (coverage.surveyed, coverage.gaps()) {
         (0, _) => Observed::None,

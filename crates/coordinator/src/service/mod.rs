@@ -240,6 +240,16 @@ impl Coordinator {
         self.ask(|reply| Command::Get { survey, reply }).await?
     }
 
+    /// How a survey was submitted: where its output, its plan and its planner's remarks are. `None` for one that nobody
+    /// knows, and for a submission that is not planned yet.
+    ///
+    /// # Errors
+    /// The coordinator has stopped.
+    pub async fn submitted(&self, survey: &str) -> Result<Option<Submitted>, CoordinatorError> {
+        let survey = survey::ids::SurveyId(survey.to_owned());
+        self.ask(|reply| Command::Submitted { survey, reply }).await
+    }
+
     /// All surveys in short, by id.
     ///
     /// # Errors

@@ -76,16 +76,15 @@ struct Sketch {
 ///
 /// # Errors
 /// A chip that the page carries and whose bytes are missing.
-pub(super) fn card(
+pub(crate) fn card(
     county: &County,
     result: &CountyResult,
     site: &Site,
     ground: &Ground,
-    embedded: &[&ChipRef],
-    bytes: &BTreeMap<String, Bytes>,
+    images: &Images<'_>,
 ) -> Result<Card, ReportError> {
     let site_chips = SiteChips::of(result, site);
-    let chip = |chip: Option<&ChipRef>| chip.map(|chip| image(chip, embedded, bytes)).transpose();
+    let chip = |chip: Option<&ChipRef>| chip.map(|chip| images.image(chip)).transpose();
     let p = site.probabilities;
     let (low, high) = site.factory_interval;
     let clamp = |p: f64| round(p.clamp(0.0, 1.0) * 100.0, 1);
@@ -126,14 +125,26 @@ fn position(degrees: f64, positive: &str, negative: &str) -> String {
     format!("{}° {}", words::number(degrees.abs(), 5), if degrees < 0.0 { negative } else { positive })
 }
 
-fn image(chip: &ChipRef, embedded: &[&ChipRef], bytes: &BTreeMap<String, Bytes>) -> Result<Chip, ReportError> {
-    if !embedded.iter().any(|other| other.name == chip.name) {
-        return Ok(Chip { src: chips::path(chip), width: 1, height: 1 });
+/// Where the page's chips are.
+pub(crate) struct Images<'a> {
+    /// What a path under `results/` is relative to, as a URL that ends in a slash; empty for the page's own folder.
+    pub base: &'a str,
+    /// Those that the page carries inside.
+    pub embedded: &'a [&'a ChipRef],
+    /// The bytes of these, by name.
+    pub bytes: &'a BTreeMap<String, Bytes>,
+}
+
+impl Images<'_> {
+    fn image(&self, chip: &ChipRef) -> Result<Chip, ReportError> {
+        if !self.embedded.iter().any(|other| other.name == chip.name) {
+            return Ok(Chip { src: format!("{}{}", self.base, chips::path(chip)), width: 1, height: 1 });
+        }
+        let png = self.bytes.get(&chip.name).ok_or_else(|| ReportError::ChipMissing(chip.name.clone()))?;
+        let (width, height) = chips::png_size(png).unwrap_or((1, 1));
+        let src = format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(png));
+        Ok(Chip { src, width, height })
     }
-    let png = bytes.get(&chip.name).ok_or_else(|| ReportError::ChipMissing(chip.name.clone()))?;
-    let (width, height) = chips::png_size(png).unwrap_or((1, 1));
-    let src = format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(png));
-    Ok(Chip { src, width, height })
 }
 
 /// Contributions to the log-odds on a common track around nought.

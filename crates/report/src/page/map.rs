@@ -43,7 +43,7 @@ pub struct MapView {
 struct MapCounty {
     id: String,
     name: String,
-    /// `none`, or `f0` to `f4` by the expected number of factories.
+    /// `none`, `f0` to `f4` by the expected number of factories, or `waiting` or `working` while the survey runs.
     fill: &'static str,
     /// Share that was not compared, 0 to 1, where some of it was.
     gap: Option<f64>,
@@ -155,7 +155,7 @@ fn rounded(value: f64, decimals: u32) -> f64 {
 
 /// Draws the map; `None` where no county has a border.
 #[must_use]
-pub(super) fn draw(counties: &[CountySummary<'_>], ground: &Ground, cards: &[&str]) -> Option<MapView> {
+pub(crate) fn draw(counties: &[CountySummary<'_>], ground: &Ground, cards: &[&str]) -> Option<MapView> {
     let bounds = counties.iter().filter_map(|county| county.county.border.bounding_rect()).reduce(|a, b| {
         Rect::new(
             Coord { x: a.min().x.min(b.min().x), y: a.min().y.min(b.min().y) },
@@ -206,6 +206,8 @@ fn draw_county(
 ) -> MapCounty {
     let unfinished = matches!(county.status, Status::Failed | Status::Cancelled);
     let fill = match &county.finds {
+        None if county.status == Status::Running => "working",
+        None if county.status == Status::Pending => "waiting",
         None => "none",
         Some(finds) => match finds.factory_expected {
             expected if expected < 0.05 => "f0",
@@ -220,6 +222,8 @@ fn draw_county(
         .filter(|gap| *gap >= VISIBLE_GAP)
         .map(|gap| rounded(gap, 3));
     let tip = match &county.finds {
+        None if county.status == Status::Running => "being surveyed now".to_owned(),
+        None if county.status == Status::Pending => "not surveyed yet".to_owned(),
         None => "not observed: nothing can be said".to_owned(),
         Some(finds) => format!(
             "{}, {}; {} compared",

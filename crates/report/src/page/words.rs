@@ -76,6 +76,17 @@ pub fn nearby(place: &NearbyPlace, kind: &str) -> String {
     }
 }
 
+/// A text as one piece of a URL's path or query: what is not an ASCII letter, a digit, `-`, `_` or `.` is escaped.
+#[must_use]
+pub fn url_part(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
 /// Degrees of a graticule line, `129.5° E`.
 #[must_use]
 pub fn meridian(lon: f64) -> String {
