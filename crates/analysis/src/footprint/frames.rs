@@ -24,7 +24,7 @@ const HALF_BAYS_M: [f64; 2] = [2.2, 3.4];
 /// Narrower parts of what edges hold together are stacks, walls and jibs beside a frame, metres.
 const NARROW_M: [f64; 2] = [9.0, 16.0];
 /// What a beam's pixel has of its line's mean, at least.
-const OWN: f32 = 0.3;
+const OWN: f32 = 0.45;
 /// Beams run on straight for at least this long, metres; stacks and vehicles don't.
 const BEAM_M: f64 = 12.0;
 /// Beams are what stands out along a line, or has edges, by more than these shares of the way from the site's median to
