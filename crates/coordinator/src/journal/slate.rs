@@ -17,9 +17,10 @@ use imagery::store::Stores;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use slatedb::config::{
-    CompactorOptions, FlushOptions, FlushType, GarbageCollectorDirectoryOptions, GarbageCollectorOptions, Settings,
+    CompactorOptions, FlushOptions, FlushType, GarbageCollectorDirectoryOptions, GarbageCollectorOptions, ScanOptions,
+    Settings,
 };
-use slatedb::{CloseReason, Db, ErrorKind, WriteBatch};
+use slatedb::{CloseReason, Db, ErrorKind, SstBlockSize, WriteBatch};
 use survey::ids::SurveyId;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -42,6 +43,10 @@ const APPENDS_PER_TABLE: u64 = 1024;
 const RETRIES: u32 = 12;
 /// Attempts at taking a journal over while others do the same.
 const ATTEMPTS: u32 = 8;
+/// A scan of a survey's jobs reads so far ahead, bytes, in so many requests at a time: block by block, a million rows would
+/// cost tens of thousands of requests one after the other.
+const READ_AHEAD: usize = 8 << 20;
+const READS_AT_ONCE: usize = 4;
 /// Rows that are swept away at once.
 const SWEEP: usize = 4096;
 
@@ -125,7 +130,9 @@ impl SlateStore {
     }
 
     async fn open_once(&self, writer: &str) -> Result<(SlateJournal, Books), JournalError> {
-        let builder = Db::builder(self.path.clone(), Arc::clone(&self.store)).with_settings(self.settings());
+        let builder = Db::builder(self.path.clone(), Arc::clone(&self.store))
+            .with_settings(self.settings())
+            .with_sst_block_size(SstBlockSize::Block64Kib);
         let db = builder.build().await.map_err(|error| failure(&self.label, &error))?;
         let mut journal = SlateJournal {
             db,
@@ -172,7 +179,7 @@ impl SlateJournal {
             rows.read(OWNER, &owner).map_err(|error| damaged(&self.label, &error))?;
         }
         for prefix in [SPECS, SURVEYS] {
-            let mut found = self.db.scan_prefix(prefix, ..).await.map_err(failed)?;
+            let mut found = self.db.scan_prefix_with_options(prefix, .., &ahead()).await.map_err(failed)?;
             while let Some(row) = found.next().await.map_err(failed)? {
                 rows.read(&row.key, &row.value).map_err(|error| damaged(&self.label, &error))?;
             }
@@ -252,7 +259,7 @@ impl SlateJournal {
 async fn sweep(db: &Db, survey: &SurveyId, generation: u64) -> Result<(), slatedb::Error> {
     for kind in ["job", "attempt"] {
         let (from, to) = (jobs_of(kind, survey), generation_of(kind, survey, generation));
-        let mut void = db.scan(from..to).await?;
+        let mut void = db.scan_with_options(from..to, &ahead()).await?;
         loop {
             let mut batch = WriteBatch::new();
             let mut rows = 0;
@@ -323,16 +330,27 @@ impl JournalReader for SlateReader {
             rows.read(&key, &row).map_err(bad)?;
         }
         let Some(book) = rows.books.surveys.get(survey) else { return Ok(jobs) };
-        let mut found = self.db.scan_prefix(generation_of("job", survey, book.generation), ..).await.map_err(failed)?;
+        let prefix = generation_of("job", survey, book.generation);
+        let mut found = self.db.scan_prefix_with_options(prefix, .., &ahead()).await.map_err(failed)?;
         while let Some(row) = found.next().await.map_err(failed)? {
             jobs.read(&row.value).map_err(bad)?;
         }
-        let mut found =
-            self.db.scan_prefix(generation_of("attempt", survey, book.generation), ..).await.map_err(failed)?;
+        let prefix = generation_of("attempt", survey, book.generation);
+        let mut found = self.db.scan_prefix_with_options(prefix, .., &ahead()).await.map_err(failed)?;
         while let Some(row) = found.next().await.map_err(failed)? {
             jobs.read_attempt(&row.value).map_err(bad)?;
         }
         Ok(jobs)
+    }
+}
+
+/// How many rows are read one after the other.
+fn ahead() -> ScanOptions {
+    ScanOptions {
+        read_ahead_bytes: READ_AHEAD,
+        max_fetch_tasks: READS_AT_ONCE,
+        cache_blocks: false,
+        ..ScanOptions::default()
     }
 }
 
