@@ -8,6 +8,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use report::live::{self, View};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::form_urlencoded;
 
@@ -22,13 +23,24 @@ const MOST_KEPT: usize = 64;
 
 type Kept = Arc<tokio::sync::Mutex<Option<(Instant, Arc<View>)>>>;
 
+/// Pages that are made at the same time: the coordinator has other things to do.
+const DRAWN_AT_ONCE: usize = 2;
+
 /// Pages that were made lately, by survey and open county. One of a kind is made at a time.
-#[derive(Default)]
-pub struct Views(Mutex<BTreeMap<(String, Option<String>), Kept>>);
+pub struct Views {
+    places: Mutex<BTreeMap<(String, Option<String>), Kept>>,
+    turns: Semaphore,
+}
+
+impl Default for Views {
+    fn default() -> Self {
+        Self { places: Mutex::default(), turns: Semaphore::new(DRAWN_AT_ONCE) }
+    }
+}
 
 impl Views {
     fn place(&self, key: (String, Option<String>)) -> Kept {
-        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         if places.len() >= MOST_KEPT && !places.contains_key(&key) {
             // Those that nobody waits for.
             places.retain(|_, kept| Arc::strong_count(kept) > 1);
@@ -116,6 +128,7 @@ impl Site {
         {
             return Ok(Arc::clone(view));
         }
+        let _turn = self.views.turns.acquire().await;
         let gathered = self.gather(&survey).await?;
         let drawn = tokio::task::spawn_blocking(move || gathered.view(open.as_deref())).await;
         let view = Arc::new(drawn.map_err(|error| Refusal::unreadable(&error))??);
