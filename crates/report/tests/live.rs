@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
+#[allow(dead_code, reason = "shared with the tests of finished reports")]
 mod fixture;
 
 use std::time::Duration;

@@ -137,15 +137,6 @@ impl Browser {
         self.driver.set_window_rect(0, 0, width, height).await.expect("a window");
     }
 
-    /// A picture of what is shown.
-    ///
-    /// # Panics
-    /// The browser is gone.
-    #[allow(clippy::expect_used, reason = "test support")]
-    pub async fn picture(&self) -> Vec<u8> {
-        self.driver.screenshot_as_png().await.expect("a picture")
-    }
-
     /// Ends it.
     pub async fn quit(mut self) {
         let _ = self.driver.clone().quit().await;
