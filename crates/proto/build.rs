@@ -2,6 +2,7 @@
 
 use prost::Message;
 
+#[allow(clippy::disallowed_methods, reason = "cargo says by it where to write")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = "../../proto";
     let files = ["types", "plan", "stages", "worker", "survey", "journal"]

@@ -1,5 +1,7 @@
 //! A cluster of real processes on this machine, to be killed, stopped and started again.
 
+#![allow(clippy::disallowed_methods, reason = "test support: real processes take real time")]
+
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -76,8 +78,13 @@ impl Cluster {
         arguments.extend(self.coordinator_arguments.iter().cloned());
         let (child, out) = self.spawn("coordinator", &arguments);
         self.coordinator = Some(child);
-        let is_ready = || std::fs::read_to_string(&out).is_ok_and(|said| said.contains("ready on"));
-        self.until("the coordinator is ready", is_ready);
+        let deadline = Instant::now() + PATIENCE;
+        while !std::fs::read_to_string(&out).is_ok_and(|said| said.contains("ready on")) {
+            let has_ended =
+                self.coordinator.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|end| end.is_some()));
+            assert!(!has_ended && Instant::now() < deadline, "the coordinator does not come up\n{}", self.logs());
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// Starts a worker and gives its number.
@@ -215,14 +222,6 @@ impl Cluster {
             }
             assert!(Instant::now() < deadline, "{line}\n{}", self.logs());
             std::thread::sleep(4 * LOOK);
-        }
-    }
-
-    fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !is_so() {
-            assert!(Instant::now() < deadline, "{what}: never\n{}", self.logs());
-            std::thread::sleep(LOOK);
         }
     }
 

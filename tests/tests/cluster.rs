@@ -1,6 +1,6 @@
 //! A cluster of real processes gives the bytes of one process, whatever is killed, stopped or cut off meanwhile.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests; real processes take real time")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

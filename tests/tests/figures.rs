@@ -199,7 +199,7 @@ async fn work(mut client: WorkerServiceClient<tonic::transport::Channel>, name: 
             .into_iter()
             .map(|assignment| {
                 let key = assignment.job.unwrap().key;
-                let object = object(proto::convert::job::key(key.clone().unwrap()).unwrap());
+                let object = object(proto::convert::job::key(key.unwrap()).unwrap());
                 v1::Completion {
                     survey: assignment.survey,
                     key,

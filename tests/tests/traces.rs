@@ -1,6 +1,6 @@
 //! One trace runs from a submission to the last block that is decoded, through three processes, to a real OTLP receiver.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests; real processes take real time")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

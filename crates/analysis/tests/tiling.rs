@@ -231,7 +231,7 @@ fn findings_do_not_depend_on_the_tiles() {
     }
     for (county, expected) in &expected {
         let found = &one.coverage[county];
-        assert_eq!(Coverage { changed: 0, ..found.clone() }, *expected, "county {county}");
+        assert_eq!(Coverage { changed: 0, ..*found }, *expected, "county {county}");
         assert!(found.changed > 0 && found.changed < found.surveyed / 10, "{found:?}");
     }
     assert!(expected[&0].unreadable > 0 && expected[&0].cloud > 0, "no gap: nothing is tested");

@@ -74,6 +74,8 @@ enum Evaluate {
 #[allow(clippy::print_stderr, reason = "the one place where an error becomes text for a person")]
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Two providers are linked, so rustls wants to be told which; that one is installed already is no error.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let result = telemetry::install(&cli.telemetry, cli.command.role(), cli.command.serves()).and_then(|telemetry| {
         let result = command(cli.command);
         drop(telemetry);

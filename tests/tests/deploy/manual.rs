@@ -80,6 +80,8 @@ async fn the_manual_makes_certificates_that_a_worker_trusts_and_tokens_that_the_
 
     let listener = TcpListener::bind("localhost:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    // Two providers are linked into this test.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let tls = ServerTlsConfig::new().identity(Identity::from_pem(read("tls.crt"), read("tls.key")));
     let server = Server::builder().tls_config(tls).unwrap().add_routes(Routes::default());
     let serving = tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));

@@ -1,7 +1,10 @@
 //! The networks of the fine evidence: one layer of hidden units over window means. How they were fitted, on what, and how
 //! they do on tiles that the fit did not see stands in `docs/decisions/0004-threshold-and-evidence.md`.
 
+// A weight that looks like a part of π is a weight.
+#[allow(clippy::approx_constant)]
 mod colour;
+#[allow(clippy::approx_constant)]
 mod grey;
 
 /// Features in the order of the weights: what, window radius in pixels, date.

@@ -203,7 +203,7 @@ mod tests {
     fn frames_end_where_their_outermost_beams_do_whatever_their_direction() {
         for gsd_m in [0.3, 0.5] {
             for degrees in [0.0, 20.0, 45.0, 77.0] {
-                let seen = Frames { gsd_m, degrees, ..Frames::default() }.seen();
+                let seen = Frames { gsd_m, degrees }.seen();
                 let frames: Vec<_> = seen.buildings.iter().filter(|b| b.kind == BuildingKind::Frame).collect();
                 assert_eq!(frames.len(), 2, "{gsd_m} m, {degrees}°: {}", told(&seen));
                 for frame in frames {

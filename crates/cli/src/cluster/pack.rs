@@ -59,7 +59,7 @@ pub fn pack(text: &str, stores: &Stores) -> Result<v1::SpecSubmission> {
             }
         }
     }
-    let files = bag.files.into_iter().map(|(name, content)| v1::AttachedFile { name, content: content.into() });
+    let files = bag.files.into_iter().map(|(name, content)| v1::AttachedFile { name, content });
     Ok(v1::SpecSubmission { toml: toml::to_string(&spec)?, files: files.collect(), output: String::new() })
 }
 

@@ -42,6 +42,8 @@ pub(crate) const QUEUE: usize = 4096;
 const TICK: Duration = Duration::from_millis(50);
 
 type Answered = Result<v1::Survey, CoordinatorError>;
+/// Where the inputs of a job lie, and who left them.
+type Inputs = (imagery::commit::Output, Vec<(JobKey, ObjectRef)>);
 
 /// What the task is asked.
 pub(crate) enum Command {
@@ -53,7 +55,7 @@ pub(crate) enum Command {
     Inputs {
         survey: SurveyId,
         key: JobKey,
-        reply: oneshot::Sender<Option<(imagery::commit::Output, Vec<(JobKey, ObjectRef)>)>>,
+        reply: oneshot::Sender<Option<Inputs>>,
     },
     /// What is known of a survey that is to be submitted, or why it may not.
     Look {

@@ -77,7 +77,7 @@ impl Measure {
 fn bucket(took: Duration) -> usize {
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).clamp(1, (1 << 41) - 1);
     let octave = ms.ilog2();
-    let quarter = u32::try_from((ms * u64::from(STEPS) >> octave) & 3).unwrap_or(0);
+    let quarter = u32::try_from(((ms * u64::from(STEPS)) >> octave) & 3).unwrap_or(0);
     (octave * STEPS + quarter) as usize
 }
 

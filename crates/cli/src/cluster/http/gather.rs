@@ -235,7 +235,7 @@ fn stage(stage: &v1::StageProgress) -> StageStanding {
 
 fn failed_job(failed: &v1::FailedJob) -> FailedJob {
     FailedJob {
-        job: failed.key.clone().and_then(|wire| key(wire).ok()).map_or_else(|| "?".into(), |key| key.to_string()),
+        job: failed.key.and_then(|wire| key(wire).ok()).map_or_else(|| "?".into(), |key| key.to_string()),
         class: failure_class(failed.class).map_or("unknown", class).to_owned(),
         message: failed.message.clone(),
     }
@@ -267,7 +267,7 @@ pub fn worker(worker: &v1::Worker) -> Worker {
             .iter()
             .map(|job| HeldJob {
                 survey: job.survey.clone(),
-                key: job.key.clone().and_then(|wire| key(wire).ok()),
+                key: job.key.and_then(|wire| key(wire).ok()),
                 held: Duration::from_millis(job.held_ms),
             })
             .collect(),

@@ -377,11 +377,11 @@ impl Desk {
         };
         let effects = step(&mut self.state, Event::Poll(poll), self.now);
         self.state.check().unwrap();
-        let answers = effects.into_iter().filter_map(|effect| match effect {
+        let mut answers = effects.into_iter().filter_map(|effect| match effect {
             Effect::Answer { answer, .. } => Some(answer),
             _ => None,
         });
-        answers.last().unwrap()
+        answers.next_back().unwrap()
     }
 }
 

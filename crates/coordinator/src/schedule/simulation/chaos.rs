@@ -488,6 +488,7 @@ impl Fleet {
 
     // ---- what happens -----------------------------------------------------------------------------------------------
 
+    #[allow(clippy::collapsible_match, reason = "one arm per range of the dice")]
     fn anything(&mut self) {
         let index = self.dice.below(self.members.len());
         let jobs = self.members[index].running.len();
