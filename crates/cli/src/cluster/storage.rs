@@ -14,7 +14,7 @@ use crate::failure;
 /// Which stores a process may use, and how.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct StorageOptions {
-    /// File with [[storage]] sections as in docs/survey.md: endpoints, and the names of the variables that hold
+    /// File with `[[storage]]` sections as in docs/survey.md: endpoints, and the names of the variables that hold
     /// credentials.
     #[arg(long, env = "GROUNDBREAK_STORAGE")]
     storage: Option<PathBuf>,

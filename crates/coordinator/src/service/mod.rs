@@ -27,7 +27,7 @@ use survey::ids::SurveyId;
 use survey::plan::SurveyPlan;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tonic::{Request, Response, Status};
-use tracing::{Span, instrument, warn};
+use tracing::{Instrument, info_span, warn};
 
 use crate::clock::Clock;
 use crate::config::{CoordinatorConfig, Resume};
@@ -396,14 +396,15 @@ fn why_stopped(fate: &Fate) -> CoordinatorError {
 
 #[tonic::async_trait]
 impl SurveyService for Coordinator {
-    #[instrument(skip_all)]
     async fn submit_survey(
         &self,
         request: Request<v1::SubmitSurveyRequest>,
     ) -> Result<Response<v1::SubmitSurveyResponse>, Status> {
-        let span = Span::current();
+        let span = info_span!("submit_survey");
+        // Before it is entered: afterwards its trace is settled.
         proto::trace::extract(&span, request.metadata());
-        let Accepted { survey, resumed_jobs, notes } = self.submit(request.into_inner()).await?;
+        let submission = self.submit(request.into_inner()).instrument(span.clone());
+        let Accepted { survey, resumed_jobs, notes } = submission.await?;
         self.remember_trace(&survey.id, proto::trace::parent_of(&span));
         Ok(Response::new(v1::SubmitSurveyResponse { survey: Some(survey), resumed_jobs, notes }))
     }
