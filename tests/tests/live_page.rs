@@ -85,7 +85,7 @@ async fn the_page_follows_a_survey_to_its_end_keeps_what_the_reader_did_and_is_q
 
     // No worker: all counties wait, and nothing is said of them.
     browser.open(&format!("http://{address}/surveys/{survey}")).await;
-    assert_eq!(browser.run("return document.querySelectorAll('.ground.waiting').length").await, json!(5));
+    assert_eq!(browser.run("return document.querySelectorAll('#map .ground.waiting').length").await, json!(5));
     assert!(
         browser
             .comes_to(
@@ -130,7 +130,7 @@ async fn the_page_follows_a_survey_to_its_end_keeps_what_the_reader_did_and_is_q
         document.activeElement.id, document.querySelector('#map svg').getAttribute('viewBox'),
         document.querySelector('#county-table thead th').getAttribute('aria-sort')]";
     assert_eq!(browser.run(kept).await, json!([true, "a", "county-find", zoomed, "ascending"]));
-    let shown = "return { done: document.querySelectorAll('.ground:not(.waiting):not(.working)').length,
+    let shown = "return { done: document.querySelectorAll('#map .ground:not(.waiting):not(.working)').length,
         gaps: [...document.querySelectorAll('#county-table .status')].filter((s) => s.textContent === 'with gaps').length,
         reasons: document.querySelector('[aria-labelledby=h-gaps] .caveat, [aria-labelledby=h-gaps] table').textContent,
         sites: document.querySelectorAll('.card').length }";

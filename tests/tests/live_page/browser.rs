@@ -65,7 +65,11 @@ impl Browser {
         capabilities.set_logging_prefs("browser", LoggingPrefsLogLevel::All).expect("a preference");
         capabilities.set_logging_prefs("performance", LoggingPrefsLogLevel::All).expect("a preference");
         let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities).await.expect("a browser");
-        Some(Self { driver, process, _profile: profile })
+        let browser = Self { driver, process, _profile: profile };
+        // What the browser shows of its own before the first page is not the page's.
+        browser.open("about:blank").await;
+        let _ = (browser.requests().await, browser.console().await);
+        Some(browser)
     }
 
     /// Loads a page.
@@ -112,7 +116,7 @@ impl Browser {
         self.driver.browser_log().await.expect("a log")
     }
 
-    /// Addresses that the page asked for since the last look.
+    /// Addresses that pages asked for since the last look.
     ///
     /// # Panics
     /// The browser is gone.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -84,6 +84,7 @@ fn router(site: Site, tokens: Option<Tokens>) -> Router {
         .route("/surveys/{survey}/chips/{name}", get(files::chip))
         .route("/surveys/{survey}/results/{*path}", get(files::result))
         .route("/assets/{name}", get(files::asset))
+        .route("/favicon.ico", get(|| files::asset(Path("icon.svg".to_owned()))))
         .layer(axum::middleware::from_fn_with_state(tokens, access::check));
     let open = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
