@@ -14,6 +14,12 @@
   const PAUSE = 1000, IDLE = 10000, PATIENCE = 30000;
 
   let ended = null;
+  // A chip's shape is known when it is there.
+  const shape = (image) => {
+    if (image.naturalWidth) image.closest(".frame")?.style.setProperty("--ratio", `${image.naturalWidth} / ${image.naturalHeight}`);
+  };
+  document.addEventListener("load", (event) => { if (event.target.matches?.(".frame img")) shape(event.target); }, true);
+
   const start = (from) => {
     ended?.abort();
     if (!one("#county-table")) return;
@@ -119,6 +125,7 @@
     });
     const hadFocus = old.contains(document.activeElement);
     old.replaceWith(fresh);
+    all(".frame img", fresh).forEach(shape);
     if (fresh.dataset.part === "findings") {
       start(kept.view);
       restore(kept);
@@ -186,6 +193,7 @@
     if (event.target.closest("#county-table tr")) event.stopPropagation();
   }, true);
 
+  all(".frame img").forEach(shape);
   start({});
   due = setTimeout(turn, PAUSE);
 })();
