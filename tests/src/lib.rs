@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod fixture;
+pub mod plan;
 pub mod proxy;
 pub mod s3;
 pub mod survey_run;

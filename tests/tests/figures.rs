@@ -11,7 +11,8 @@ use bytes::Bytes;
 use coordinator::journal::record::Submitted;
 use coordinator::journal::{Journal, JournalStore, Record};
 use coordinator::{Coordinator, CoordinatorConfig, NoResults, RuntimeClock, SlateStore};
-use groundbreak_tests::s3::{ACCESS_KEY, DevS3, REGION, SECRET_KEY};
+use groundbreak_tests::plan;
+use groundbreak_tests::s3::TestServer;
 use imagery::commit::Output;
 use imagery::store::Stores;
 use object_store::ObjectStore;
@@ -20,19 +21,16 @@ use proto::convert::job::object_to_wire;
 use proto::v1;
 use proto::v1::survey_service_client::SurveyServiceClient;
 use proto::v1::worker_service_client::WorkerServiceClient;
-use survey::county::County;
-use survey::grid::{Block, Cell, Grid};
-use survey::ids::{CountyId, Digest, SceneId, SurveyId};
+use survey::grid::{Block, Cell};
+use survey::ids::Digest;
 use survey::job::{JobKey, ObjectRef};
-use survey::plan::{Context, PlannedCell, SurveyPlan};
-use survey::scene::{BandName, Scene, ScenePair};
-use survey::spec::DetectorSpec;
+use survey::plan::{PlannedCell, SurveyPlan};
 
 const MEMORY: u64 = 8 << 30;
 
 /// A local S3 server and what a coordinator keeps there and in a folder.
 struct Place {
-    _server: DevS3,
+    _server: TestServer,
     _root: tempfile::TempDir,
     bucket: Arc<dyn ObjectStore>,
     stores: Stores,
@@ -42,16 +40,8 @@ struct Place {
 async fn place() -> Place {
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(root.path().join("s3/bucket")).unwrap();
-    let server = DevS3::start(&root.path().join("s3"), ([127, 0, 0, 1], 0).into()).await.unwrap();
-    let bucket = object_store::aws::AmazonS3Builder::new()
-        .with_endpoint(format!("http://{}", server.address()))
-        .with_allow_http(true)
-        .with_bucket_name("bucket")
-        .with_region(REGION)
-        .with_access_key_id(ACCESS_KEY)
-        .with_secret_access_key(SECRET_KEY)
-        .build()
-        .unwrap();
+    let server = TestServer::start(&root.path().join("s3")).await.unwrap();
+    let bucket = server.bucket("bucket").unwrap();
     let folder = root.path().join("state").to_string_lossy().into_owned();
     let stores = Stores::new(&[], &folder).unwrap();
     let state = Output::open(&folder, &stores).unwrap();
@@ -73,43 +63,9 @@ impl Place {
 
 /// A survey of `side`² tiles, one pair, one county.
 fn plan(side: i32) -> SurveyPlan {
-    let scene = |id: &str| Scene {
-        id: SceneId::from(id),
-        acquired: chrono::DateTime::UNIX_EPOCH,
-        platform: None,
-        gsd_m: 1.0,
-        off_nadir_deg: None,
-        cloud_cover: None,
-        footprint: geo::MultiPolygon(vec![]),
-        assets: vec![],
-        bands: vec![],
-        masks: vec![],
-    };
-    let bands = vec![BandName::new("red")];
-    let pair = ScenePair { before: 0, after: 1, before_bands: bands.clone(), after_bands: bands, key: "one".into() };
-    let county = County {
-        id: CountyId::from("C1"),
-        name: "C1".into(),
-        parent: None,
-        designated: vec![],
-        border: geo::MultiPolygon(vec![]),
-        notes: vec![],
-    };
-    SurveyPlan {
-        survey: SurveyId::from("a"),
-        name: "a survey".into(),
-        spec_hash: "00".into(),
-        grid: Grid { crs: "EPSG:32652".into(), resolution_m: 1.0 },
-        tile_px: 512,
-        detector: DetectorSpec::default(),
-        counties: vec![county],
-        scenes: vec![scene("before"), scene("after")],
-        pairs: vec![pair],
-        cells: (0..side)
-            .flat_map(|row| (0..side).map(move |col| PlannedCell { cell: Cell { row, col }, pairs: vec![0] }))
-            .collect(),
-        context: Context::default(),
-    }
+    let cells = (0..side).flat_map(|row| (0..side).map(move |col| Cell { row, col }));
+    let cells = cells.map(|cell| PlannedCell { cell, pairs: vec![0] }).collect();
+    plan::plan(vec![plan::county("C1", "C1")], vec![plan::pair("one", &["red"])], cells)
 }
 
 fn object(key: JobKey) -> ObjectRef {

@@ -9,7 +9,6 @@ use coordinator::{Coordinator, CoordinatorConfig, Resume, RuntimeClock, SlateSto
 use futures::{FutureExt, StreamExt, stream};
 use hyper_util::rt::TokioIo;
 use imagery::commit::Output;
-use imagery::scene_reader::SceneReader;
 use imagery::store::Stores;
 use proto::convert::job::object_to_wire;
 use proto::v1::survey_service_client::SurveyServiceClient;
@@ -19,48 +18,16 @@ use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
-use worker::{Connector, JobContext, Shutdown, Worker, WorkerConfig};
+use worker::{Connector, Shutdown};
 
 use crate::cluster::connection;
 use crate::failure::{self, Failure};
 use crate::names;
+use crate::node::Resources;
 use crate::results::ResultsPublisher;
 
 /// Bytes that may wait in one direction of a connection.
 const PIPE_BYTES: usize = 256 << 10;
-/// Share of a worker's memory that decoded blocks are kept in; the rest is for jobs.
-const CACHE_SHARE: u64 = 4;
-/// The most that the decoded blocks of a worker are worth.
-const LARGEST_CACHE: u64 = 1 << 30;
-
-/// What a survey in this process may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Resources {
-    /// Workers, at least one. They share nothing but the coordinator.
-    pub workers: usize,
-    /// Threads that compute pixels, over all workers; at least one each.
-    pub threads: usize,
-    /// Bytes of memory, over all workers.
-    pub memory: u64,
-}
-
-impl Resources {
-    /// Threads, bytes for jobs and bytes for decoded blocks of one worker.
-    #[must_use]
-    pub fn per_worker(&self) -> (usize, u64, u64) {
-        let workers = self.workers.max(1);
-        let memory = self.memory / workers as u64;
-        let cache = (memory / CACHE_SHARE).min(LARGEST_CACHE);
-        (self.threads.div_ceil(workers).max(1), memory - cache, cache)
-    }
-
-    /// Bytes that one worker gives its jobs: no job may need more.
-    #[must_use]
-    pub fn job_memory(&self) -> u64 {
-        self.per_worker().1
-    }
-}
-
 /// Surveys `plan`, or goes on with it where an earlier run has stopped, writes the results, and returns what it found.
 /// `notes` are the planner's remarks, which stand in the results. `progress` is told how far it is, a few times a second
 /// and at the end. Dropped, everything stops; what is committed stays.
@@ -103,7 +70,9 @@ pub async fn run_embedded(
     let (stop, stopped) = watch::channel(Shutdown::No);
     let mut workers = JoinSet::new();
     for index in 0..resources.workers.max(1) {
-        let worker = embedded_worker(index, output, stores, resources, &dial)?;
+        let dial = dial.clone();
+        let connector = Connector::new(move || connect(dial.clone()).boxed());
+        let worker = resources.worker(format!("embedded-{index}"), None, stores, connector)?;
         workers.spawn(worker.run(stopped.clone()));
     }
 
@@ -161,32 +130,6 @@ pub fn halo_px(plan: &SurveyPlan) -> u32 {
     u32::try_from(analysis::halo_px(plan.grid.resolution_m, &plan.detector)).unwrap_or(0)
 }
 
-fn embedded_worker(
-    index: usize,
-    output: &Output,
-    stores: &Stores,
-    resources: Resources,
-    dial: &mpsc::UnboundedSender<DuplexStream>,
-) -> Result<Worker> {
-    let (threads, memory, cache) = resources.per_worker();
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(move |thread| format!("worker-{index}-{thread}"))
-        .build()
-        .context("no threads for a worker")?;
-    let reader = SceneReader::new(stores.clone(), cache);
-    let jobs = JobContext::new(output.clone(), reader, Arc::new(pool));
-    let config = WorkerConfig {
-        name: format!("embedded-{index}"),
-        // One more than there are threads: while one computes, another fetches.
-        slots: u32::try_from(threads + 1).unwrap_or(u32::MAX),
-        memory,
-    };
-    let dial = dial.clone();
-    let connector = Connector::new(move || connect(dial.clone()).boxed());
-    Ok(Worker::new(config, connector, Arc::new(jobs)))
-}
-
 /// A connection to the server of this process.
 async fn connect(dial: mpsc::UnboundedSender<DuplexStream>) -> Result<Channel, String> {
     let endpoint = worker::client::endpoint("http://embedded.invalid")?;
@@ -212,17 +155,5 @@ pub fn refusal(error: coordinator::CoordinatorError) -> anyhow::Error {
         }
         Error::TooLarge { .. } => failure::input(error.to_string()).into(),
         error => Failure { code: failure::INTERNAL, message: error.to_string() }.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_and_threads_are_shared_out_among_the_workers() {
-        let resources = Resources { workers: 3, threads: 4, memory: 12 << 30 };
-        assert_eq!(resources.per_worker(), (2, 3 << 30, 1 << 30));
-        assert_eq!(Resources { workers: 0, threads: 0, memory: 8 << 20 }.per_worker(), (1, 6 << 20, 2 << 20));
     }
 }

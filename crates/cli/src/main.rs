@@ -7,6 +7,7 @@ mod embedded;
 mod failure;
 mod input;
 mod names;
+mod node;
 mod progress;
 mod results;
 mod runtime;

@@ -5,9 +5,7 @@ use std::sync::Mutex;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use proto::v1;
-
-/// Names of the stages, in order.
-const STAGES: [&str; 4] = ["calibrate", "detect", "merge", "assemble"];
+use proto::words::STAGES;
 
 /// Tells a person how far the survey is.
 pub struct Progress {

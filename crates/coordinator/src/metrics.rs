@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use proto::v1;
+use proto::words::{STAGES, STATES, state};
 
 use crate::error::CoordinatorError;
 use crate::scaler::runnable;
@@ -64,12 +65,8 @@ pub type Label = (&'static str, &'static str, Option<&'static [&'static str]>);
 
 /// Every label. A metric that is not here has none.
 pub const LABELS: &[Label] = &[
-    (
-        "groundbreak_surveys",
-        "state",
-        Some(&["planning", "running", "complete", "complete-with-gaps", "failed", "cancelled"]),
-    ),
-    ("groundbreak_jobs", "stage", Some(&["calibrate", "detect", "merge", "assemble"])),
+    ("groundbreak_surveys", "state", Some(&STATES)),
+    ("groundbreak_jobs", "stage", Some(&STAGES)),
     ("groundbreak_jobs", "state", Some(&["waiting", "running", "done", "failed"])),
     ("groundbreak_workers", "state", Some(&["working", "draining"])),
     ("groundbreak_build_info", "version", None),
@@ -129,20 +126,16 @@ pub async fn text(coordinator: &Coordinator) -> Result<String, CoordinatorError>
 fn exposition(meters: &Meters, surveys: &[v1::Survey], workers: &[v1::Worker]) -> String {
     let mut registry = Registry::default();
     let by_state = Family::<Labels, Gauge>::default();
-    let values = |metric: &str, label: &str| {
-        let found = LABELS.iter().find(|(name, key, _)| *name == metric && *key == label);
-        found.and_then(|(_, _, values)| *values).unwrap_or_default()
-    };
     // A state that nothing is in is told as 0, so that an alert sees it come and go.
-    for state in values("groundbreak_surveys", "state") {
-        let count = surveys.iter().filter(|survey| survey_state(survey) == *state).count();
-        by_state.get_or_create(&vec![("state", (*state).to_owned())]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    for value in STATES {
+        let count = surveys.iter().filter(|survey| state(survey) == value).count();
+        by_state.get_or_create(&vec![("state", value.to_owned())]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     registry.register("groundbreak_surveys", "Surveys, by their state", by_state);
 
-    let open = || surveys.iter().filter(|survey| survey_state(survey) == "running");
+    let open = || surveys.iter().filter(|survey| state(survey) == "running");
     let jobs = Family::<Labels, Gauge>::default();
-    for (index, stage) in values("groundbreak_jobs", "stage").iter().enumerate() {
+    for (index, stage) in STAGES.into_iter().enumerate() {
         let (mut waiting, mut running, mut done, mut failed) = (0_u64, 0, 0, 0);
         for stage in open().filter_map(|survey| survey.stages.get(index)) {
             running += stage.running;
@@ -151,7 +144,7 @@ fn exposition(meters: &Meters, surveys: &[v1::Survey], workers: &[v1::Worker]) -
             waiting += stage.jobs.saturating_sub(stage.running + stage.done + stage.failed);
         }
         for (state, count) in [("waiting", waiting), ("running", running), ("done", done), ("failed", failed)] {
-            let labels = vec![("stage", (*stage).to_owned()), ("state", state.to_owned())];
+            let labels = vec![("stage", stage.to_owned()), ("state", state.to_owned())];
             jobs.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
@@ -200,19 +193,6 @@ fn exposition(meters: &Meters, surveys: &[v1::Survey], workers: &[v1::Worker]) -
     // Writing to a string does not fail.
     let _ = encode(&mut text, &registry);
     text
-}
-
-/// A survey's state, as [`LABELS`] says it.
-fn survey_state(survey: &v1::Survey) -> &'static str {
-    use v1::SurveyState as State;
-    match survey.state() {
-        State::Planning => "planning",
-        State::Complete => "complete",
-        State::CompleteWithGaps => "complete-with-gaps",
-        State::Failed => "failed",
-        State::Cancelled => "cancelled",
-        State::Unspecified | State::Running => "running",
-    }
 }
 
 #[cfg(test)]

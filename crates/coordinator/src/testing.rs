@@ -1,13 +1,13 @@
 //! Small surveys and records for this crate's tests.
 
+use groundbreak_tests::plan;
 use imagery::commit::Output;
 use imagery::store::Stores;
-use survey::grid::{Cell, Grid};
-use survey::ids::{CountyId, Digest, SurveyId};
+use survey::grid::Cell;
+use survey::ids::{Digest, SurveyId};
 use survey::job::{JobKey, ObjectRef};
-use survey::plan::{Context, PlannedCell, SurveyPlan};
-use survey::scene::{BandName, ScenePair};
-use survey::spec::DetectorSpec;
+use survey::plan::{PlannedCell, SurveyPlan};
+use survey::scene::BandName;
 
 use crate::journal::Record;
 use crate::journal::record::{Received, Submitted};
@@ -60,21 +60,6 @@ pub fn completed(pair: u32) -> Record {
     }
 }
 
-fn scene(id: &str) -> survey::scene::Scene {
-    survey::scene::Scene {
-        id: survey::ids::SceneId::from(id),
-        acquired: chrono::DateTime::UNIX_EPOCH,
-        platform: None,
-        gsd_m: 1.0,
-        off_nadir_deg: None,
-        cloud_cover: None,
-        footprint: geo::MultiPolygon(vec![]),
-        assets: vec![],
-        bands: vec![],
-        masks: vec![],
-    }
-}
-
 /// The same plan with scenes that cover its first `side` pixels in both directions, red and near infrared.
 pub fn with_rasters(mut plan: SurveyPlan, side: u32) -> SurveyPlan {
     let (crs, resolution) = (plan.grid.crs.clone(), plan.grid.resolution_m);
@@ -117,38 +102,11 @@ pub fn with_rasters(mut plan: SurveyPlan, side: u32) -> SurveyPlan {
 /// A plan of cells (row, column, pairs) whose pairs need no scene.
 pub fn plan_of_cells(cells: &[(i32, i32, &[u32])], tile_px: i32, counties: usize) -> SurveyPlan {
     let pairs = cells.iter().flat_map(|(_, _, pairs)| pairs.iter()).max().map_or(0, |&pair| pair + 1);
-    let bands = vec![BandName::new("red"), BandName::new("nir")];
+    let pairs = (0..pairs).map(|pair| plan::pair(&format!("pair-{pair}"), &["red", "nir"])).collect();
+    let counties =
+        (0..counties).map(|index| plan::county(&format!("C{index:04}"), &format!("County {index}"))).collect();
     let mut cells: Vec<PlannedCell> =
         cells.iter().map(|&(row, col, pairs)| PlannedCell { cell: Cell { row, col }, pairs: pairs.to_vec() }).collect();
     cells.sort_by_key(|planned| planned.cell);
-    SurveyPlan {
-        survey: SurveyId::from("a"),
-        name: "a survey".into(),
-        spec_hash: "00".into(),
-        grid: Grid { crs: "EPSG:32652".into(), resolution_m: 1.0 },
-        tile_px,
-        detector: DetectorSpec::default(),
-        counties: (0..counties)
-            .map(|index| survey::county::County {
-                id: CountyId(format!("C{index:04}")),
-                name: format!("County {index}"),
-                parent: None,
-                designated: vec![],
-                border: geo::MultiPolygon(vec![]),
-                notes: vec![],
-            })
-            .collect(),
-        scenes: ["before", "after"].map(scene).to_vec(),
-        pairs: (0..pairs)
-            .map(|pair| ScenePair {
-                before: 0,
-                after: 1,
-                before_bands: bands.clone(),
-                after_bands: bands.clone(),
-                key: format!("pair-{pair}"),
-            })
-            .collect(),
-        cells,
-        context: Context::default(),
-    }
+    SurveyPlan { tile_px, ..plan::plan(counties, pairs, cells) }
 }

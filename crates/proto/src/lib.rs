@@ -8,6 +8,7 @@ pub mod convert;
 pub mod error;
 pub mod objects;
 pub mod trace;
+pub mod words;
 
 pub use error::ConvertError;
 

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use survey::failure::FailureClass;
 use survey::job::Job;
 
-use crate::jobs::{self, Committed, JobContext};
+use crate::jobs::Committed;
 
 /// A job to do.
 #[derive(Clone, Debug)]
@@ -53,23 +52,4 @@ pub struct JobFailure {
 pub trait JobRunner: Send + Sync + 'static {
     /// Does a job; what it committed is durable.
     fn run(&self, work: Work) -> BoxFuture<'_, Result<Committed, JobFailure>>;
-}
-
-impl JobRunner for JobContext {
-    fn run(&self, work: Work) -> BoxFuture<'_, Result<Committed, JobFailure>> {
-        async move {
-            if work.output != self.output.url().as_str() {
-                let message = format!(
-                    "the survey writes to {} and this worker to {}; start the worker for that output",
-                    work.output,
-                    self.output.label()
-                );
-                return Err(JobFailure { class: FailureClass::Retryable, message });
-            }
-            jobs::run(self, &work.job, &work.progress)
-                .await
-                .map_err(|error| JobFailure { class: error.class(), message: error.to_string() })
-        }
-        .boxed()
-    }
 }

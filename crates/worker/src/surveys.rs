@@ -8,8 +8,7 @@ use imagery::store::Stores;
 use imagery::{Output, SceneReader};
 use survey::failure::FailureClass;
 
-use crate::error::JobError;
-use crate::jobs::{Committed, JobContext};
+use crate::jobs::{self, Committed, JobContext};
 use crate::runner::{JobFailure, JobRunner, Work};
 
 /// Outputs that a worker keeps open: those of the surveys that it works for.
@@ -39,10 +38,9 @@ impl Surveys {
             contexts.push(found);
             return Ok(context);
         }
-        let opened = Output::open(output, &self.stores).map_err(|error| {
-            let error = JobError::from(error);
-            JobFailure { class: FailureClass::Retryable, message: error.to_string() }
-        })?;
+        // Another worker may have the credentials that this one lacks.
+        let opened = Output::open(output, &self.stores)
+            .map_err(|error| JobFailure { class: FailureClass::Retryable, message: error.to_string() })?;
         let context = Arc::new(JobContext::new(opened, self.reader.clone(), Arc::clone(&self.pool)));
         if contexts.len() >= OUTPUTS_KEPT {
             contexts.remove(0);
@@ -54,6 +52,12 @@ impl Surveys {
 
 impl JobRunner for Surveys {
     fn run(&self, work: Work) -> BoxFuture<'_, Result<Committed, JobFailure>> {
-        async move { self.context(&work.output)?.run(work).await }.boxed()
+        async move {
+            let context = self.context(&work.output)?;
+            jobs::run(&context, &work.job, &work.progress)
+                .await
+                .map_err(|error| JobFailure { class: error.class(), message: error.to_string() })
+        }
+        .boxed()
     }
 }

@@ -12,6 +12,7 @@ use coordinator::{
 };
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
+use groundbreak_tests::plan;
 use hyper_util::rt::TokioIo;
 use imagery::commit::Output;
 use imagery::store::Stores;
@@ -20,16 +21,13 @@ use proto::v1;
 use proto::v1::survey_service_client::SurveyServiceClient;
 use proto::v1::worker_service_client::WorkerServiceClient;
 use survey::calibration::{Calibration, IrMad, PairStatistics, Registration};
-use survey::county::County;
 use survey::failure::FailureClass;
 use survey::findings::{Coverage, Findings};
-use survey::grid::{Cell, Grid, PixelRect};
-use survey::ids::{CountyId, SceneId, SurveyId};
+use survey::grid::{Cell, PixelRect};
+use survey::ids::SurveyId;
 use survey::job::{JobKey, ObjectRef};
-use survey::plan::{Context, PlannedCell, SurveyPlan};
+use survey::plan::{PlannedCell, SurveyPlan};
 use survey::result::CountyResult;
-use survey::scene::{BandName, Scene, ScenePair};
-use survey::spec::DetectorSpec;
 use tokio::io::DuplexStream;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -84,49 +82,12 @@ impl Drop for Ticking {
 
 /// Six tiles in two blocks, two pairs, two counties.
 pub fn plan() -> SurveyPlan {
-    let scene = |id: &str| Scene {
-        id: SceneId::from(id),
-        acquired: chrono::DateTime::UNIX_EPOCH,
-        platform: None,
-        gsd_m: 1.0,
-        off_nadir_deg: None,
-        cloud_cover: None,
-        footprint: geo::MultiPolygon(vec![]),
-        assets: vec![],
-        bands: vec![],
-        masks: vec![],
-    };
-    let pair = |key: &str| ScenePair {
-        before: 0,
-        after: 1,
-        before_bands: vec![BandName::new("red")],
-        after_bands: vec![BandName::new("red")],
-        key: key.into(),
-    };
-    let county = |id: &str| County {
-        id: CountyId::from(id),
-        name: id.into(),
-        parent: None,
-        designated: vec![],
-        border: geo::MultiPolygon(vec![]),
-        notes: vec![],
-    };
-    SurveyPlan {
-        survey: SurveyId::from("a"),
-        name: "a survey".into(),
-        spec_hash: "00".into(),
-        grid: Grid { crs: "EPSG:32652".into(), resolution_m: 1.0 },
-        tile_px: 512,
-        detector: DetectorSpec::default(),
-        counties: vec![county("C1"), county("C2")],
-        scenes: vec![scene("before"), scene("after")],
-        pairs: vec![pair("one"), pair("two")],
-        cells: (0..2)
-            .flat_map(|row| (1..4).map(move |col| Cell { row, col }))
-            .map(|cell| PlannedCell { cell, pairs: if cell.col == 2 { vec![0, 1] } else { vec![0] } })
-            .collect(),
-        context: Context::default(),
-    }
+    let counties = ["C1", "C2"].map(|id| plan::county(id, id));
+    let pairs = ["one", "two"].map(|key| plan::pair(key, &["red"]));
+    let cells = (0..2)
+        .flat_map(|row| (1..4).map(move |col| Cell { row, col }))
+        .map(|cell| PlannedCell { cell, pairs: if cell.col == 2 { vec![0, 1] } else { vec![0] } });
+    plan::plan(counties.to_vec(), pairs.to_vec(), cells.collect())
 }
 
 type Inputs = Arc<Mutex<BTreeMap<JobKey, Vec<(JobKey, bool)>>>>;

@@ -12,8 +12,6 @@ use super::window::slide;
 
 /// Radius of the windows of the gradients' correlation.
 const CORRELATION_RADIUS: usize = 5;
-/// Radius of the windows whose mean gradient is called edge density.
-const EDGE_RADIUS: usize = 6;
 /// A lot is bright stripped ground, subsoil or concrete, before its halls stand: brighter than fields get (robust z) ...
 const BRIGHT: f32 = 2.5;
 /// ... where ground was smooth before (edge density, logarithm) ...
@@ -70,24 +68,15 @@ pub fn features(base: &BasePlanes, rows: Range<usize>, mut take: impl FnMut(usiz
             Some((what, "after")) => (what, &base.after),
             _ => (*name, &base.after),
         };
-        match what {
-            "score_1" => windows.mean(&base.score, 1, &mut values),
-            "score_4" => windows.mean(&base.score, 4, &mut values),
-            "score_12" => windows.mean(&base.score, 12, &mut values),
-            "score_24" => windows.mean(&base.score, 24, &mut values),
-            "brightness_24" => windows.mean(&date.brightness, 24, &mut values),
-            "vegetation_24" => windows.mean(&date.vegetation, 24, &mut values),
-            "hue_8" => windows.mean(&date.hue, 8, &mut values),
-            "edges_24" => windows.log_mean(&date.gradient, 24, &mut values),
-            "brightness_1" => windows.mean(&date.brightness, 1, &mut values),
-            "brightness_8" => windows.mean(&date.brightness, 8, &mut values),
-            "vegetation_1" => windows.mean(&date.vegetation, 1, &mut values),
-            "vegetation_8" => windows.mean(&date.vegetation, 8, &mut values),
-            "hue_1" => windows.mean(&date.hue, 1, &mut values),
-            "edges_2" => windows.log_mean(&date.gradient, 2, &mut values),
-            "edges_6" => windows.log_mean(&date.gradient, EDGE_RADIUS, &mut values),
-            "edges_12" => windows.log_mean(&date.gradient, 12, &mut values),
-            "contrast_4" => windows.log_deviation(&date.brightness, 4, &mut values),
+        let window = what.rsplit_once('_').and_then(|(quantity, radius)| Some((quantity, radius.parse().ok()?)));
+        let (quantity, radius) = window.unwrap_or((what, CORRELATION_RADIUS));
+        match quantity {
+            "score" => windows.mean(&base.score, radius, &mut values),
+            "brightness" => windows.mean(&date.brightness, radius, &mut values),
+            "vegetation" => windows.mean(&date.vegetation, radius, &mut values),
+            "hue" => windows.mean(&date.hue, radius, &mut values),
+            "edges" => windows.log_mean(&date.gradient, radius, &mut values),
+            "contrast" => windows.log_deviation(&date.brightness, radius, &mut values),
             _ => windows.correlation(&base.before.gradient, &base.after.gradient, &mut values),
         }
         take(feature, &values);
@@ -105,7 +94,7 @@ struct Windows<'a> {
 impl<'a> Windows<'a> {
     fn new(base: &'a BasePlanes, rows: Range<usize>) -> Self {
         let mut windows = Self { base, rows, inverse: Vec::new() };
-        windows.inverse = [1, 2, 4, CORRELATION_RADIUS, EDGE_RADIUS, 8, 12, 24]
+        windows.inverse = [1, 2, 4, CORRELATION_RADIUS, 6, 8, 12, 24]
             .into_iter()
             .map(|radius| {
                 let mut inverse = vec![0.0; windows.size()];

@@ -92,55 +92,44 @@ pub fn secret(path: &Path) -> Result<Vec<u8>> {
 }
 
 impl Connection {
-    /// A client, waiting for a coordinator that is not there yet.
+    /// Asks, and asks again while the coordinator cannot be reached: every call of the protocol may be repeated.
     ///
     /// # Errors
-    /// Not a URL, certificates that cannot be used, or nobody answers.
-    pub async fn client(&self) -> Result<Client> {
+    /// Not a URL, certificates that cannot be used, nobody answers, or what the coordinator says.
+    pub async fn ask<T, F>(&self, mut call: impl FnMut(Client) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
         let credentials = self.proof.credentials()?;
         credentials.endpoint(&self.coordinator).map_err(failure::input)?;
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut pause = FIRST_PAUSE;
         loop {
-            match credentials.connect(&self.coordinator).await {
-                Ok(channel) => {
-                    return Ok(SurveyServiceClient::new(channel)
-                        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                        .max_encoding_message_size(MAX_SUBMISSION_BYTES));
-                }
-                Err(cause) if tokio::time::Instant::now() + pause > deadline => {
+            let lost = match credentials.connect(&self.coordinator).await {
+                Ok(channel) => match call(client(channel)).await {
+                    Ok(answer) => return Ok(answer.into_inner()),
+                    Err(status) if is_passing(&status) => refusal(&status),
+                    Err(status) => return Err(refusal(&status)),
+                },
+                Err(cause) => {
                     let message = format!("{cause}; is it running, and is --coordinator right?");
-                    return Err(Failure { code: failure::UNREACHABLE, message }.into());
+                    Failure { code: failure::UNREACHABLE, message }.into()
                 }
-                Err(cause) => tracing::debug!(cause, "the coordinator cannot be reached; trying on"),
+            };
+            if tokio::time::Instant::now() + pause > deadline {
+                return Err(lost);
             }
+            tracing::debug!(cause = %lost, "the coordinator cannot be reached; trying on");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
+}
 
-    /// Asks, and asks again while the coordinator cannot be reached: every call of the protocol may be repeated.
-    ///
-    /// # Errors
-    /// What the coordinator says.
-    pub async fn ask<T, F>(&self, mut call: impl FnMut(Client) -> F) -> Result<T>
-    where
-        F: Future<Output = Result<tonic::Response<T>, Status>>,
-    {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match call(self.client().await?).await {
-                Ok(answer) => return Ok(answer.into_inner()),
-                Err(status) if is_passing(&status) && tokio::time::Instant::now() + pause <= deadline => {
-                    tracing::debug!(%status, "the coordinator was lost; trying again");
-                }
-                Err(status) => return Err(refusal(&status)),
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
+fn client(channel: Authenticated) -> Client {
+    SurveyServiceClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_SUBMISSION_BYTES)
 }
 
 /// Whether the same call may succeed in a moment, at this coordinator or at the one that takes its place.

@@ -1,25 +1,8 @@
 //! How a survey stands, as a line and as JSON.
 
 use proto::v1;
+use proto::words::{STAGES, state};
 use serde_json::{Value, json};
-
-/// Names of the stages, in the protocol's order.
-const STAGES: [&str; 4] = ["calibrate", "detect", "merge", "assemble"];
-
-/// The state as a word.
-#[must_use]
-pub fn state(survey: &v1::Survey) -> &'static str {
-    use v1::SurveyState as State;
-    match survey.state() {
-        State::Unspecified => "unknown",
-        State::Planning => "planning",
-        State::Running => "running",
-        State::Complete => "complete",
-        State::CompleteWithGaps => "complete-with-gaps",
-        State::Failed => "failed",
-        State::Cancelled => "cancelled",
-    }
-}
 
 /// Whether nothing more will happen.
 #[must_use]

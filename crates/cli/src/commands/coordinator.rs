@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytesize::ByteSize;
 use coordinator::auth::{Gate, Tokens};
 use coordinator::scaler::Scaler;
 use coordinator::{Coordinator, CoordinatorConfig, RuntimeClock, SlateStore};
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 use crate::cluster::connection::secret;
 use crate::cluster::signals::Signals;
@@ -136,7 +136,8 @@ pub fn run(args: &Args) -> Result<()> {
                 ))
             })?;
         }
-        let router = services(server.layer(Gate::new(tokens.clone())), &coordinator)?;
+        let router = coordinator.add_to(server.layer(Gate::new(tokens.clone())));
+        let router = router.add_service(Scaler::new(coordinator.clone()).service());
         let (leave, left) = tokio::sync::oneshot::channel::<()>();
         let mut serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async {
             let _ = left.await;
@@ -162,16 +163,4 @@ pub fn run(args: &Args) -> Result<()> {
         }
         outcome
     })
-}
-
-fn services<L>(mut server: Server<L>, coordinator: &Coordinator) -> Result<tonic::transport::server::Router<L>>
-where
-    L: Clone,
-{
-    Ok(server
-        .add_service(coordinator.survey_service())
-        .add_service(coordinator.worker_service())
-        .add_service(coordinator.health_service())
-        .add_service(Scaler::new(coordinator.clone()).service())
-        .add_service(coordinator::service::reflection_service().context("the protocol's own description")?))
 }

@@ -6,8 +6,8 @@ use anyhow::Result;
 use bytesize::ByteSize;
 use coordinator::plan::{self, Depth, PlanSummary};
 
-use crate::embedded::Resources;
 use crate::input::{self, SurveyFile};
+use crate::node::Resources;
 use crate::{failure, runtime};
 
 /// Says what a survey would do: tiles, scenes, bytes, memory, cost. Reads no pixel.

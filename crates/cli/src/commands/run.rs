@@ -10,9 +10,10 @@ use coordinator::plan::{self, Depth, Planned};
 use imagery::commit::Output;
 use serde_json::json;
 
-use crate::embedded::{Resources, run_embedded};
+use crate::embedded::run_embedded;
 use crate::failure::{self, Failure};
 use crate::input::SurveyFile;
+use crate::node::Resources;
 use crate::progress::Progress;
 use crate::results::Outcome;
 use crate::{clock, runtime};

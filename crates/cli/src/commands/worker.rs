@@ -1,19 +1,17 @@
 //! `groundbreak worker`: a node that does jobs for a coordinator.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytesize::ByteSize;
-use imagery::scene_reader::SceneReader;
 use tokio::sync::watch;
-use worker::{Connector, Shutdown, Surveys, Worker, WorkerConfig};
+use worker::{Connector, Shutdown};
 
 use crate::cluster::connection::Connection;
 use crate::cluster::signals::Signals;
 use crate::cluster::storage::StorageOptions;
-use crate::embedded::Resources;
 use crate::failure;
+use crate::node::Resources;
 use crate::{names, runtime};
 
 /// Does jobs for a coordinator until it is told to leave: SIGTERM lets it finish what runs, for as long as --grace says;
@@ -64,23 +62,16 @@ pub fn run(args: &Args) -> Result<()> {
         Auto::Auto => worker::admission::default_limit(),
         Auto::Given(bytes) => bytes.0,
     };
-    let (threads, memory, cache) = Resources { workers: 1, threads, memory }.per_worker();
     let slots = match args.slots {
-        Auto::Auto => u32::try_from(threads + 1).unwrap_or(u32::MAX),
+        Auto::Auto => None,
         Auto::Given(0) => return Err(failure::input("--slots 0: a worker without slots does nothing").into()),
-        Auto::Given(slots) => slots,
+        Auto::Given(slots) => Some(slots),
     };
     let stores = args.storage.stores()?;
     let connector = Connector::to_url(&args.connection.coordinator, args.connection.proof.credentials()?)
         .map_err(failure::input)?;
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|thread| format!("pixels-{thread}"))
-        .build()
-        .context("no threads for pixels")?;
-    let runner = Arc::new(Surveys::new(stores.clone(), SceneReader::new(stores, cache), Arc::new(pool)));
     let name = args.name.clone().unwrap_or_else(names::process);
-    let worker = Worker::new(WorkerConfig { name, slots, memory }, connector, runner);
+    let worker = Resources { workers: 1, threads, memory }.worker(name, slots, &stores, connector)?;
     runtime::current()?.block_on(async {
         let mut signals = Signals::listen()?;
         let (stop, stopped) = watch::channel(Shutdown::No);

@@ -396,19 +396,10 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn conforms_on_an_s3_server() {
-        use groundbreak_tests::s3::{ACCESS_KEY, DevS3, REGION, SECRET_KEY};
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("bucket")).unwrap();
-        let server = DevS3::start(root.path(), ([127, 0, 0, 1], 0).into()).await.unwrap();
-        let store = object_store::aws::AmazonS3Builder::new()
-            .with_endpoint(format!("http://{}", server.address()))
-            .with_allow_http(true)
-            .with_bucket_name("bucket")
-            .with_region(REGION)
-            .with_access_key_id(ACCESS_KEY)
-            .with_secret_access_key(SECRET_KEY)
-            .build()
-            .unwrap();
+        let server = groundbreak_tests::s3::TestServer::start(root.path()).await.unwrap();
+        let store = server.bucket("bucket").unwrap();
         let store: Arc<dyn ObjectStore> = Arc::new(store);
         let count = std::cell::Cell::new(0);
         crate::journal::conformance::suite(async || {

@@ -87,22 +87,11 @@ impl State {
     fn hold_back_dependants(&mut self, number: SurveyNumber, job: u32) {
         let dependants = self.surveys.get(number).map(|survey| survey.readers(job)).unwrap_or_default();
         for dependant in dependants {
-            let Some(survey) = self.surveys.get_mut(number) else { return };
-            match survey.books.status(dependant) {
-                Some(Status::Done | Status::Failed) | None => continue,
-                Some(Status::Ready) => survey.unqueue(dependant),
-                Some(Status::Delayed) => {
-                    let until = survey.troubles.get(&dependant).map_or(Duration::ZERO, |trouble| trouble.until);
-                    self.timers.remove(&(until, Timer::Retry(number, dependant)));
-                }
-                Some(Status::Leased) => {
-                    let live = survey.live.get(&dependant).copied();
-                    for counter in live.into_iter().flat_map(|live| [live.second, Some(live.first)]).flatten() {
-                        self.release(counter);
-                    }
-                }
-                Some(Status::Waiting(_)) => {}
+            let status = self.surveys.get(number).and_then(|survey| survey.books.status(dependant));
+            if status.is_none_or(|status| status.is_settled()) {
+                continue;
             }
+            self.make_way(number, dependant);
             if let Some(survey) = self.surveys.get_mut(number) {
                 survey.place(dependant);
             }

@@ -27,7 +27,7 @@ use survey::ids::SurveyId;
 use survey::plan::SurveyPlan;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tonic::{Request, Response, Status};
-use tracing::{Instrument, info_span, warn};
+use tracing::{Instrument, Span, info_span, warn};
 
 use crate::clock::Clock;
 use crate::config::{CoordinatorConfig, Resume};
@@ -177,7 +177,7 @@ impl Coordinator {
 
     /// Adds the services to a server, such as one with TLS.
     #[must_use]
-    pub fn add_to(&self, mut server: tonic::transport::Server) -> tonic::transport::server::Router {
+    pub fn add_to<L: Clone>(&self, mut server: tonic::transport::Server<L>) -> tonic::transport::server::Router<L> {
         let router = server.add_service(self.survey_service()).add_service(self.worker_service());
         let router = router.add_service(self.health_service());
         match reflection_service() {
@@ -266,7 +266,9 @@ impl Coordinator {
         self.ask(|reply| Command::Workers { reply }).await
     }
 
-    fn remember_trace(&self, survey: &str, parent: String) {
+    /// The jobs of a survey belong to the trace of the current span.
+    fn remember_trace(&self, survey: &SurveyId) {
+        let parent = proto::trace::parent_of(&Span::current());
         if parent.is_empty() {
             return;
         }
@@ -274,7 +276,7 @@ impl Coordinator {
         if traces.len() >= MAX_LISTED {
             traces.pop_first();
         }
-        traces.entry(survey.to_owned()).or_insert(parent);
+        traces.entry(survey.0.clone()).or_insert(parent);
     }
 
     fn trace_of(&self, survey: &SurveyId) -> String {
@@ -403,9 +405,7 @@ impl SurveyService for Coordinator {
         let span = info_span!("submit_survey");
         // Before it is entered: afterwards its trace is settled.
         proto::trace::extract(&span, request.metadata());
-        let submission = self.submit(request.into_inner()).instrument(span.clone());
-        let Accepted { survey, resumed_jobs, notes } = submission.await?;
-        self.remember_trace(&survey.id, proto::trace::parent_of(&span));
+        let Accepted { survey, resumed_jobs, notes } = self.submit(request.into_inner()).instrument(span).await?;
         Ok(Response::new(v1::SubmitSurveyResponse { survey: Some(survey), resumed_jobs, notes }))
     }
 

@@ -11,7 +11,7 @@ use survey::failure::FailureClass;
 use survey::ids::SurveyId;
 use survey::spec::SurveySpec;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use crate::error::CoordinatorError;
 use crate::journal::record::{Received, Submitted};
@@ -126,12 +126,14 @@ impl Coordinator {
         plannings.insert(received.submission.clone(), planning);
         drop(plannings);
         let coordinator = self.clone();
-        tokio::spawn(async move {
+        let planning = async move {
             let submission = received.submission.clone();
             let decided = coordinator.decide(spec, received, is_new, &cancel).await;
             decide.send_replace(Some(decided));
             coordinator.plannings.lock().remove(&submission);
-        });
+        };
+        // It goes on with the trace of who submitted the spec.
+        tokio::spawn(planning.in_current_span());
         Ok(outcome)
     }
 

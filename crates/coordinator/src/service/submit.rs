@@ -64,6 +64,8 @@ impl Coordinator {
         resume::claim(&output, &plan).await?;
         let begin = self.prepare(submitted, plan, output, known).await?;
         let resumed_jobs = begin.submission.completed.len() as u64;
+        // Before it begins: its first jobs are given out at once.
+        self.remember_trace(&begin.submitted.survey);
         let survey = self.ask(|reply| Command::Begin { begin: Box::new(begin), reply }).await??;
         Ok(Accepted { survey, resumed_jobs, notes })
     }

@@ -1,0 +1,61 @@
+//! Plans that need no scene and no border: for tests of what is done with jobs.
+
+use survey::county::County;
+use survey::grid::Grid;
+use survey::ids::{CountyId, SceneId, SurveyId};
+use survey::plan::{Context, PlannedCell, SurveyPlan};
+use survey::scene::{BandName, Scene, ScenePair};
+use survey::spec::DetectorSpec;
+
+fn scene(id: &str) -> Scene {
+    Scene {
+        id: SceneId::from(id),
+        acquired: chrono::DateTime::UNIX_EPOCH,
+        platform: None,
+        gsd_m: 1.0,
+        off_nadir_deg: None,
+        cloud_cover: None,
+        footprint: geo::MultiPolygon(vec![]),
+        assets: vec![],
+        bands: vec![],
+        masks: vec![],
+    }
+}
+
+/// A county without a border.
+#[must_use]
+pub fn county(id: &str, name: &str) -> County {
+    County {
+        id: CountyId::from(id),
+        name: name.into(),
+        parent: None,
+        designated: vec![],
+        border: geo::MultiPolygon(vec![]),
+        notes: vec![],
+    }
+}
+
+/// A pair of the two scenes, compared in `bands`.
+#[must_use]
+pub fn pair(key: &str, bands: &[&str]) -> ScenePair {
+    let bands: Vec<BandName> = bands.iter().map(|band| BandName::new(band)).collect();
+    ScenePair { before: 0, after: 1, before_bands: bands.clone(), after_bands: bands, key: key.into() }
+}
+
+/// A survey of two scenes at 1 m with tiles of 512 pixels.
+#[must_use]
+pub fn plan(counties: Vec<County>, pairs: Vec<ScenePair>, cells: Vec<PlannedCell>) -> SurveyPlan {
+    SurveyPlan {
+        survey: SurveyId::from("a"),
+        name: "a survey".into(),
+        spec_hash: "00".into(),
+        grid: Grid { crs: "EPSG:32652".into(), resolution_m: 1.0 },
+        tile_px: 512,
+        detector: DetectorSpec::default(),
+        counties,
+        scenes: vec![scene("before"), scene("after")],
+        pairs,
+        cells,
+        context: Context::default(),
+    }
+}
