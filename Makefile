@@ -8,7 +8,7 @@ BIN := target/release/groundbreak
 VENV := .venv
 DEMO := demo
 
-.PHONY: help demo cluster build test test-python lint fmt doc bench gate clean
+.PHONY: help demo cluster build test lint fmt bench bench-peers gate clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ gate: $(VENV)/ready ## Reproduces the peers' IR-MAD gate (658 objects); makes an
 
 bench: build ## Measures the demo survey: core-seconds, peak memory, bytes.
 	@.ci/bench
+
+bench-peers: build ## Runs the compared pipelines and Groundbreak in turn over one pair; prints the ratios. 20 minutes.
+	@.ci/bench-peers
 
 clean: ## Removes what the targets made.
 	@rm -rf target $(DEMO) $(VENV)

@@ -6,6 +6,7 @@
 //! whole image would give.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use rayon::prelude::*;
 use survey::calibration::Calibration;
@@ -164,20 +165,29 @@ fn fill(composite: &mut Composite, part: PixelRect, pair: u32, found: &PairEvide
     let Some(part) = part.intersection(&found.state.rect()) else { return };
     let (from, source) = ((part.col0 - composite.rect.col0) as usize, (part.col0 - found.state.rect().col0) as usize);
     for row in part.row0..part.row1 {
-        for col in 0..part.cols() {
-            let mine = composite.state.row(row)[from + col];
-            let theirs = found.state.row(row)[source + col];
-            if mine == PixelState::Valid {
-                continue;
-            }
-            if theirs == PixelState::Valid {
-                for (to, channel) in composite.channels.iter_mut().zip(&found.channels) {
-                    to.row_mut(row)[from + col] = channel.row(row)[source + col];
+        let theirs = &found.state.row(row)[source..source + part.cols()];
+        let states = &mut composite.state.row_mut(row)[from..from + part.cols()];
+        // Stretches of pixels that this pair is the first to see.
+        let mut taken: Vec<Range<usize>> = Vec::new();
+        for (col, (mine, &theirs)) in states.iter_mut().zip(theirs).enumerate() {
+            if *mine != PixelState::Valid && theirs == PixelState::Valid {
+                match taken.last_mut() {
+                    Some(last) if last.end == col => last.end += 1,
+                    _ => taken.push(col..col + 1),
                 }
-                composite.cover_before.row_mut(row)[from + col] = found.cover_before.row(row)[source + col];
-                composite.pair.row_mut(row)[from + col] = pair;
             }
-            composite.state.row_mut(row)[from + col] = mine.max(theirs);
+            if *mine != PixelState::Valid {
+                *mine = (*mine).max(theirs);
+            }
+        }
+        for cols in taken {
+            let to = from + cols.start..from + cols.end;
+            let of = source + cols.start..source + cols.end;
+            for (mine, channel) in composite.channels.iter_mut().zip(&found.channels) {
+                mine.row_mut(row)[to.clone()].copy_from_slice(&channel.row(row)[of.clone()]);
+            }
+            composite.cover_before.row_mut(row)[to.clone()].copy_from_slice(&found.cover_before.row(row)[of]);
+            composite.pair.row_mut(row)[to].fill(pair);
         }
     }
 }

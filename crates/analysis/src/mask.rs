@@ -35,10 +35,32 @@ impl Mask {
         }
         mask.words.par_chunks_mut(mask.words_per_row).zip(plane.data().par_chunks(cols)).for_each(|(words, values)| {
             for (word, values) in words.iter_mut().zip(values.chunks(64)) {
-                *word = values.iter().enumerate().fold(0, |bits, (bit, &value)| bits | (u64::from(set(value)) << bit));
+                *word = packed(values, &set);
             }
         });
         mask
+    }
+
+    /// The set pixels whose value in `plane` is to be kept; those outside the plane are not.
+    #[must_use]
+    pub fn where_plane<T: Copy>(&self, plane: &Plane<T>, keep: impl Fn(T) -> bool) -> Self {
+        let mut kept = Self::new(self.rect);
+        let Some(common) = self.rect.intersection(&plane.rect()) else { return kept };
+        let (from, to) = ((common.col0 - self.rect.col0) as usize, (common.col1 - self.rect.col0) as usize);
+        for row in common.row0..common.row1 {
+            // The plane's values from this mask's column `from` on.
+            let values = &plane.row(row)[(common.col0 - plane.rect().col0) as usize..];
+            let start = (row - self.rect.row0) as usize * self.words_per_row;
+            for index in from / 64..to.div_ceil(64) {
+                let word = self.words[start + index];
+                if word != 0 {
+                    let (low, high) = (from.max(index * 64), to.min(index * 64 + 64));
+                    let bits = packed(&values[low - from..high - from], &keep) << (low - index * 64);
+                    kept.words[start + index] = word & bits;
+                }
+            }
+        }
+        kept
     }
 
     /// The pixels for which `set(row, col)` holds, in global coordinates.
@@ -287,6 +309,19 @@ impl Mask {
         });
         Self { words, ..*self }
     }
+}
+
+/// Bit `i` says whether value `i` of up to 64 is set.
+fn packed<T: Copy>(values: &[T], set: &impl Fn(T) -> bool) -> u64 {
+    let (eights, rest) = values.as_chunks::<8>();
+    let mut bits = 0;
+    for (byte, eight) in eights.iter().enumerate() {
+        let flags = eight.map(|value| u8::from(set(value)));
+        // The product brings bit 0 of byte i to bit 56 + i; no two terms meet.
+        bits |= u64::from_le_bytes(flags).wrapping_mul(0x0102_0408_1020_4080) >> 56 << (8 * byte);
+    }
+    let from = values.len() - rest.len();
+    rest.iter().enumerate().fold(bits, |bits, (bit, &value)| bits | u64::from(set(value)) << (from + bit))
 }
 
 /// The `count` lowest bits.

@@ -16,7 +16,7 @@ use self::draw::Canvas;
 
 /// Largest side of a chip, pixels of its grid. A job of a county is admitted with 192 MiB; a window of this many pixels a
 /// side with four bands, and what footprints are found in, take about 120 MiB. With 2048 it would be 210 MiB.
-const MAX_SIDE_PX: i32 = 1536;
+pub const MAX_SIDE_PX: i32 = 1536;
 
 /// Ground shown around a site: this share of its longer side, and at least so many metres and survey pixels.
 const MARGIN_SHARE: f64 = 0.2;
@@ -149,22 +149,16 @@ pub fn render(window: &SceneWindow, chip: &ChipGrid, caption: &Caption) -> Resul
     let mut canvas = Canvas::new(cols * zoom, rows * zoom);
     let bands = colour_bands(&window.bands);
     let stretched: Vec<Vec<u8>> = bands.iter().flatten().map(|band| stretch(window, band)).collect();
-    let states = window.state.data();
-    for y in 0..rows {
-        for x in 0..cols {
-            let index = y * cols + x;
-            let is_valid = states.get(index) == Some(&PixelState::Valid) && !stretched.is_empty();
-            for (dy, dx) in (0..zoom).flat_map(|dy| (0..zoom).map(move |dx| (dy, dx))) {
-                let (px, py) = (x * zoom + dx, y * zoom + dy);
-                let colour = if is_valid {
-                    let value = |band: usize| stretched.get(band).and_then(|band| band.get(index)).copied();
-                    [value(0).unwrap_or(0), value(1).unwrap_or(0), value(2).unwrap_or(0)]
-                } else if (px + py) % 8 < 2 {
-                    [120, 120, 120]
-                } else {
-                    [64, 64, 64]
-                };
-                canvas.set(px, py, colour);
+    for (py, row) in canvas.rows_mut().enumerate() {
+        let (states, line) = (window.state.row(rect.row0 + (py / zoom) as i32), py / zoom * cols);
+        for (px, pixel) in row.chunks_exact_mut(3).enumerate() {
+            let x = px / zoom;
+            if states[x] != PixelState::Valid || stretched.is_empty() {
+                pixel.fill(if (px + py) % 8 < 2 { 120 } else { 64 });
+                continue;
+            }
+            for (value, band) in pixel.iter_mut().zip(&stretched) {
+                *value = band[line + x];
             }
         }
     }
@@ -196,22 +190,37 @@ fn stretch(window: &SceneWindow, band: &BandName) -> Vec<u8> {
 
 /// Draws a line around the site: on the pixels next to it, so that none of its own is hidden.
 fn outline(canvas: &mut Canvas, chip: &ChipGrid, rect: PixelRect, site: &[Run], zoom: usize) {
-    let is_site = |row: i32, col: i32| {
-        let (row, col) = chip.survey_pixel(row, col);
-        let after = site.partition_point(|run| (run.row, run.col0) <= (row, col));
-        after.checked_sub(1).and_then(|index| site.get(index)).is_some_and(|run| run.row == row && col < run.col1)
-    };
+    // The site's pixels of a row and of its neighbours; one more at either end, so that every pixel has two beside it.
+    let (mut above, mut here, mut below) = (vec![false; rect.cols() + 2], vec![false; rect.cols() + 2], Vec::new());
+    below.clone_from(&here);
+    site_row(chip, rect, site, rect.row0 - 1, &mut above);
+    site_row(chip, rect, site, rect.row0, &mut here);
     for row in rect.row0..rect.row1 {
-        for col in rect.col0..rect.col1 {
-            let beside = [(-1, 0), (1, 0), (0, -1), (0, 1)].iter().any(|(dr, dc)| is_site(row + dr, col + dc));
-            if !beside || is_site(row, col) {
+        site_row(chip, rect, site, row + 1, &mut below);
+        for col in 0..rect.cols() {
+            let beside = above[col + 1] || below[col + 1] || here[col] || here[col + 2];
+            if !beside || here[col + 1] {
                 continue;
             }
-            let (x, y) = ((col - rect.col0) as usize * zoom, (row - rect.row0) as usize * zoom);
+            let (x, y) = (col * zoom, (row - rect.row0) as usize * zoom);
             for (dy, dx) in (0..zoom).flat_map(|dy| (0..zoom).map(move |dx| (dy, dx))) {
                 canvas.set(x + dx, y + dy, [255, 214, 0]);
             }
         }
+        std::mem::swap(&mut above, &mut here);
+        std::mem::swap(&mut here, &mut below);
+    }
+}
+
+/// Which pixels of a row of the chip, from the one before its first to the one after its last, are the site's.
+fn site_row(chip: &ChipGrid, rect: PixelRect, site: &[Run], row: i32, out: &mut [bool]) {
+    let survey_row = chip.survey_pixel(row, rect.col0).0;
+    let first = site.partition_point(|run| run.row < survey_row);
+    let mut runs = site[first..].iter().take_while(|run| run.row == survey_row).peekable();
+    for (out, col) in out.iter_mut().zip(rect.col0 - 1..) {
+        let col = chip.survey_pixel(row, col).1;
+        while runs.next_if(|run| run.col1 <= col).is_some() {}
+        *out = runs.peek().is_some_and(|run| run.col0 <= col);
     }
 }
 

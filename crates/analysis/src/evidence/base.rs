@@ -1,5 +1,7 @@
 //! What the windows of the evidence are taken over: per-pixel planes in fixed point, 1/256.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use survey::calibration::Calibration;
 use survey::grid::PixelRect;
@@ -8,6 +10,7 @@ use survey::raster::{PixelState, Plane, SceneWindow};
 use super::logarithm::ln;
 use crate::bands::{BandRoles, Vegetation};
 use crate::calibrate::Scorer;
+use crate::detect::Detector;
 
 /// Values are quantised to this part of one.
 pub const UNIT: f32 = 256.0;
@@ -29,7 +32,7 @@ pub struct DatePlanes {
     pub gradient: Plane<i16>,
 }
 
-/// The planes of a pair.
+/// The planes of a pair. Only the default detector looks at hue and gradient: for others these are 0.
 pub struct BasePlanes {
     /// What they cover.
     pub rect: PixelRect,
@@ -43,6 +46,14 @@ pub struct BasePlanes {
     pub after: DatePlanes,
     /// Both scenes have the bands for vegetation and hue.
     pub has_colour: bool,
+}
+
+impl BasePlanes {
+    /// The values of `rows`, counted from the first.
+    pub fn rows<'a>(&self, plane: &'a Plane<i16>, rows: &Range<usize>) -> &'a [i16] {
+        let cols = self.rect.cols();
+        &plane.data()[rows.start * cols..rows.end * cols]
+    }
 }
 
 /// Quantises to 1/256, saturating.
@@ -79,6 +90,7 @@ pub fn base_planes(
     after: &SceneWindow,
     state: &Plane<PixelState>,
     calibration: &Calibration,
+    detector: Detector,
 ) -> BasePlanes {
     let rect = state.rect();
     let valid = state.map(|state| i16::from(state == PixelState::Valid));
@@ -94,6 +106,7 @@ pub fn base_planes(
             &Standard::new(statistics.brightness_median[date], statistics.brightness_sd[date]),
             &Standard::new(quantiles[2], (quantiles[4] - quantiles[1]) / QUARTILES_PER_SD),
             means,
+            detector,
         )
     };
     let has_colour = [before, after].iter().all(|window| BandRoles::of(&window.bands).vegetation != Vegetation::None);
@@ -152,6 +165,7 @@ fn date_planes(
     bright: &Standard,
     green: &Standard,
     means: &[f64],
+    detector: Detector,
 ) -> DatePlanes {
     let rect = valid.rect();
     let plane = || Plane::filled(rect, 0_i16);
@@ -177,7 +191,8 @@ fn date_planes(
         let find = |name: &str| window.bands.iter().position(|band| band.as_str() == name);
         let relative = |band: usize| means.get(band).filter(|mean| **mean > 0.0).map(|mean| 1.0 / *mean as f32);
         // Green stands in for blue where a scene has none.
-        if let (Some(blue), Some(red)) = (find("blue").or_else(|| find("green")), find("red"))
+        if detector == Detector::Default
+            && let (Some(blue), Some(red)) = (find("blue").or_else(|| find("green")), find("red"))
             && let (Some(per_blue), Some(per_red)) = (relative(blue), relative(red))
         {
             rows_mut(&mut hue).for_each(|(row, out)| {
@@ -190,7 +205,7 @@ fn date_planes(
             });
         }
     }
-    let gradient = gradient_plane(&brightness, valid);
+    let gradient = if detector == Detector::Default { gradient_plane(&brightness, valid) } else { plane() };
     DatePlanes { brightness, vegetation, index, hue, gradient }
 }
 

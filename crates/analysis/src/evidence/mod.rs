@@ -13,6 +13,8 @@ mod preset;
 mod spectral;
 mod window;
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use survey::calibration::Calibration;
 use survey::findings::{EVIDENCE_CHANNELS, EvidenceChannel};
@@ -63,101 +65,95 @@ pub fn pair_evidence(
     if let Some(reach) = preset.cloud {
         cloud::mask_clouds(before, after, &calibration.statistics, reach, &mut state);
     }
-    let base = base_planes(before, after, &state, calibration);
-    let cols = rect.cols();
+    let base = base_planes(before, after, &state, calibration, detector);
     let is_normalised = matches!(BandRoles::of(&before.bands).vegetation, Vegetation::Normalised { .. });
     let starts: Vec<usize> = (0..rect.rows()).step_by(CHUNK_ROWS).collect();
     let chunks: Vec<Chunk> = starts
         .par_iter()
         .map(|&start| {
             let rows = start..(start + CHUNK_ROWS).min(rect.rows());
-            let size = rows.len() * cols;
-            let score = || base.score.data()[rows.start * cols..rows.end * cols].iter();
-            let zeros = || vec![0.0; size];
-            if detector != Detector::Default {
-                return Chunk { logit: score().copied().collect(), structure: zeros(), growth: zeros(), edges: None };
-            }
             let quantised = |values: Vec<f32>| values.into_iter().map(quantise).collect();
-            match preset.scale {
-                Scale::Fine => {
-                    let rows = fine::fine_rows(&base, rows);
-                    Chunk {
-                        logit: quantised(rows.logit),
-                        structure: rows.structure,
-                        growth: rows.edge_growth,
-                        edges: Some(rows.edges_before),
-                    }
+            let (mut chunk, edges) = match (detector, preset.scale) {
+                (Detector::IrMad | Detector::Cva, _) => (Chunk::of(base.rows(&base.score, &rows).to_vec()), None),
+                (Detector::Default, Scale::Fine) => {
+                    let found = fine::fine_rows(&base, rows.clone());
+                    let (structure, growth) = (quantised(found.structure), quantised(found.edge_growth));
+                    (Chunk { structure, growth, ..Chunk::of(quantised(found.logit)) }, Some(found.edges_before))
                 }
-                scale => Chunk {
-                    logit: quantised(spectral::spectral_rows(&base, before, after, &calibration.irmad, scale, rows)),
-                    structure: zeros(),
-                    growth: zeros(),
-                    edges: None,
-                },
+                (Detector::Default, scale) => {
+                    let irmad = &calibration.irmad;
+                    let logit = spectral::spectral_rows(&base, before, after, irmad, scale, rows.clone());
+                    (Chunk::of(quantised(logit)), None)
+                }
+            };
+            let valid = base.rows(&base.valid, &rows);
+            for values in [&mut chunk.logit, &mut chunk.structure, &mut chunk.growth] {
+                values.iter_mut().zip(valid).for_each(|(value, valid)| *value *= valid);
             }
+            chunk.cover = covers(&base, &rows, is_normalised, edges.as_deref());
+            chunk
         })
         .collect();
-    assemble(base, state, chunks, is_normalised)
+    assemble(base, state, &chunks)
 }
 
+/// What the rows of a chunk say. `structure` and `growth` are empty where there is no such evidence.
 struct Chunk {
     logit: Vec<i16>,
-    structure: Vec<f32>,
-    growth: Vec<f32>,
-    edges: Option<Vec<f32>>,
+    structure: Vec<i16>,
+    growth: Vec<i16>,
+    cover: Vec<Cover>,
 }
 
-fn assemble(base: BasePlanes, state: Plane<PixelState>, chunks: Vec<Chunk>, is_normalised: bool) -> PairEvidence {
-    let rect = base.rect;
-    let joined = |take: &dyn Fn(&Chunk) -> Vec<i16>| {
-        let mut data: Vec<i16> = chunks.iter().flat_map(take).collect();
-        data.iter_mut().zip(base.valid.data()).for_each(|(value, valid)| *value *= valid);
-        Plane::from_vec(rect, data).unwrap_or_else(|| Plane::filled(rect, 0))
-    };
-    let logit = joined(&|chunk| chunk.logit.clone());
-    let structure = joined(&|chunk| chunk.structure.iter().map(|&value| quantise(value)).collect());
-    let growth = joined(&|chunk| chunk.growth.iter().map(|&value| quantise(value)).collect());
-    let edges: Vec<Option<f32>> = chunks
-        .iter()
-        .flat_map(|chunk| match &chunk.edges {
-            Some(edges) => edges.iter().map(|&edges| Some(edges)).collect::<Vec<_>>(),
-            None => vec![None; chunk.logit.len()],
-        })
-        .collect();
-    let has_colour = base.has_colour;
-    let at = |plane: &Plane<i16>, index: usize| f32::from(plane.data()[index]) / UNIT;
-    let covers: Vec<Cover> = (0..rect.pixels())
-        .into_par_iter()
-        .map(|index| {
-            if base.valid.data()[index] == 0 {
-                return Cover::Unknown;
-            }
-            cover::cover(&cover::Looks {
-                vegetation: at(&base.before.vegetation, index),
-                index: at(&base.before.index, index),
+impl Chunk {
+    fn of(logit: Vec<i16>) -> Self {
+        Self { logit, structure: Vec::new(), growth: Vec::new(), cover: Vec::new() }
+    }
+}
+
+/// What the ground of `rows` was before.
+fn covers(base: &BasePlanes, rows: &Range<usize>, is_normalised: bool, edges: Option<&[f32]>) -> Vec<Cover> {
+    let [valid, vegetation, index, brightness] =
+        [&base.valid, &base.before.vegetation, &base.before.index, &base.before.brightness]
+            .map(|plane| base.rows(plane, rows));
+    let real = |value: i16| f32::from(value) / UNIT;
+    (0..valid.len())
+        .map(|at| match valid[at] {
+            0 => Cover::Unknown,
+            _ => cover::cover(&cover::Looks {
+                vegetation: real(vegetation[at]),
+                index: real(index[at]),
                 is_normalised,
-                has_colour,
-                brightness: at(&base.before.brightness, index),
-                edges: edges.get(index).copied().flatten(),
-            })
+                has_colour: base.has_colour,
+                brightness: real(brightness[at]),
+                edges: edges.map(|edges| edges[at]),
+            }),
         })
-        .collect();
-    let cover_before = Plane::from_vec(rect, covers).unwrap_or_else(|| Plane::filled(rect, Cover::Unknown));
+        .collect()
+}
+
+fn assemble(base: BasePlanes, state: Plane<PixelState>, chunks: &[Chunk]) -> PairEvidence {
+    fn joined<T: Copy>(rect: PixelRect, chunks: &[Chunk], none: T, of: impl Fn(&Chunk) -> &Vec<T>) -> Plane<T> {
+        let mut data = Vec::with_capacity(rect.pixels());
+        chunks.iter().for_each(|chunk| data.extend_from_slice(of(chunk)));
+        Plane::from_vec(rect, data).unwrap_or_else(|| Plane::filled(rect, none))
+    }
+    let rect = base.rect;
     let mut channels: [Plane<i16>; EVIDENCE_CHANNELS] =
         std::array::from_fn(|_| Plane::filled(PixelRect::new(0, 0, 0, 0), 0));
     for (channel, plane) in [
-        (EvidenceChannel::Logit, logit),
+        (EvidenceChannel::Logit, joined(rect, chunks, 0, |chunk| &chunk.logit)),
         (EvidenceChannel::Score, base.score),
-        (EvidenceChannel::Structure, structure),
+        (EvidenceChannel::Structure, joined(rect, chunks, 0, |chunk| &chunk.structure)),
         (EvidenceChannel::VegetationBefore, base.before.index),
         (EvidenceChannel::VegetationAfter, base.after.index),
-        (EvidenceChannel::EdgeGrowth, growth),
+        (EvidenceChannel::EdgeGrowth, joined(rect, chunks, 0, |chunk| &chunk.growth)),
         (EvidenceChannel::BrightnessAfter, base.after.brightness),
         (EvidenceChannel::BrightnessBefore, base.before.brightness),
     ] {
         channels[channel as usize] = plane;
     }
-    PairEvidence { channels, cover_before, state }
+    PairEvidence { channels, cover_before: joined(rect, chunks, Cover::Unknown, |chunk| &chunk.cover), state }
 }
 
 /// Whether a pair can be compared at a pixel, and if not, what says most of why.
@@ -183,7 +179,7 @@ pub fn fine_features(
 ) -> Vec<(&'static str, Vec<f32>)> {
     let rect = before.rect().intersection(&after.rect()).unwrap_or(PixelRect::new(0, 0, 0, 0));
     let state = pair_state(&before.state.crop(rect), &after.state.crop(rect));
-    let base = base_planes(before, after, &state, calibration);
+    let base = base_planes(before, after, &state, calibration, Detector::Default);
     let mut planes = Vec::new();
     fine::features(&base, 0..rect.rows(), |feature, values| planes.push((model::FEATURES[feature], values.to_vec())));
     planes

@@ -171,9 +171,9 @@ impl<'a> Site<'a> {
 
     /// The patches of a cue within a range of values that may be buildings.
     fn patches(&self, cue: &Cue, cut: Cut, (low, high): (f32, f32), built: &Mask) -> Vec<Candidate> {
-        let beyond = Mask::from_plane(cue.plane, |value| value >= low && value <= high);
+        let beyond = built.where_plane(cue.plane, |value| (value >= low) & (value <= high));
         // Opening cuts thin bridges to roads and walls; at coarse pixels there is nothing to spare.
-        let opened = if self.gsd_m <= 1.0 { beyond.and(built).open(self.pixels(1.0)) } else { beyond.and(built) };
+        let opened = if self.gsd_m <= 1.0 { beyond.open(self.pixels(1.0)) } else { beyond };
         let area_m2 = self.gsd_m * self.gsd_m;
         let least = (LEAST_M2 / area_m2).max(LEAST_PX);
         let largest = (LARGEST_M2 / area_m2).min(LARGEST_SHARE * self.area);
@@ -281,12 +281,11 @@ impl<'a> Site<'a> {
 
     /// The patch cut at half height: a level found a patch up to a blur too small or too large.
     fn sharpened(&self, cue: &Cue, cut: Cut, mask: &Mask, built: &Mask) -> Option<Mask> {
-        let rect = mask.rect();
         let (inside, _) = self.mean(cue.plane, mask)?;
         let (step, _) = self.contrast(cue, cut, mask)?;
         let (low, high) = cut.half_way(inside, step);
-        let beyond = Mask::from_plane(&cue.plane.crop(rect), |value| value >= low && value <= high);
-        let near = beyond.crop(rect).and(&built.crop(rect)).and(&mask.dilate(self.pixels(1.5)));
+        let near = built.crop(mask.rect()).and(&mask.dilate(self.pixels(1.5)));
+        let near = near.where_plane(cue.plane, |value| (value >= low) & (value <= high));
         let opened = if self.gsd_m <= 1.0 { near.open(self.pixels(1.0)) } else { near };
         Some(fill_holes(&largest_piece(&opened)?))
     }

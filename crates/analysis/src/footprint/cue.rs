@@ -59,12 +59,23 @@ impl Cut {
 
 /// Distinct levels of a plane over the ground.
 pub(super) fn quantiles(plane: &Plane<f32>, ground: &Mask) -> Vec<f32> {
-    let mut sorted = values(plane, ground);
-    sorted.sort_unstable_by(f32::total_cmp);
-    let mut levels: Vec<f32> = LEVELS
-        .iter()
-        .filter_map(|percent| sorted.get(sorted.len().saturating_sub(1) * percent / 100).copied())
-        .collect();
+    let mut values = values(plane, ground);
+    let mut ranks: Vec<usize> = LEVELS.iter().map(|percent| values.len().saturating_sub(1) * percent / 100).collect();
+    ranks.dedup();
+    let mut levels = Vec::with_capacity(ranks.len());
+    select(&mut values, 0, &ranks, &mut levels);
     levels.dedup();
     levels
+}
+
+/// Appends the values of the ascending `ranks`, of which the first value of `values` has the rank `first`.
+fn select(values: &mut [f32], first: usize, ranks: &[usize], out: &mut Vec<f32>) {
+    let Some(&rank) = ranks.get(ranks.len() / 2) else { return };
+    if rank - first >= values.len() {
+        return;
+    }
+    let (below, &mut value, above) = values.select_nth_unstable_by(rank - first, f32::total_cmp);
+    select(below, first, &ranks[..ranks.len() / 2], out);
+    out.push(value);
+    select(above, rank + 1, &ranks[ranks.len() / 2 + 1..], out);
 }

@@ -236,9 +236,21 @@ fn separable(
     };
     let is_shift =
         xs.iter().enumerate().all(|(i, tap)| tap.first == first.first + i as i64 && tap.phase == first.phase);
+    let is_copied = |tap: &Tap, kernel: &Kernel| tap.phase == 0 && kernel.is_interpolating();
+    let is_copy = is_shift && is_copied(&first, kx) && ys.iter().all(|tap| is_copied(tap, ky));
     weighed.clear();
-    weighed.resize((y1 - y0) as usize * cols, 0.0);
+    if !is_copy {
+        weighed.resize((y1 - y0) as usize * cols, 0.0);
+    }
     for band in 0..window.band_count() {
+        if is_copy {
+            for (row, tap) in (part.row0..part.row1).zip(ys.iter()) {
+                let start = strip.index(row, part.col0);
+                let samples = window.values(band, tap.first + ky.before(), first.first + kx.before(), cols);
+                strip.bands[band][start..start + cols].copy_from_slice(samples);
+            }
+            continue;
+        }
         for (y, out) in (y0..y1).zip(weighed.chunks_exact_mut(cols)) {
             if is_shift {
                 let samples = window.values(band, y, first.first, cols + kx.taps() - 1);

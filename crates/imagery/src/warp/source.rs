@@ -358,8 +358,14 @@ fn convert(samples: &Samples, range: Range<usize>, band: &BandSource, values: &m
         };
         let nodata: Vec<T> = band.nodata.iter().filter_map(|&value| T::of(value)).collect();
         // Adding zero makes −0 a 0, so that a value is copied to the same bytes that a kernel gives.
-        for (&sample, value) in samples.iter().zip(values.iter_mut()) {
-            *value = (sample.to_f64() * band.scale + band.offset) as f32 + 0.0;
+        if band.scale == 1.0 && band.offset == 0.0 {
+            for (&sample, value) in samples.iter().zip(values.iter_mut()) {
+                *value = sample.to_f64() as f32 + 0.0;
+            }
+        } else {
+            for (&sample, value) in samples.iter().zip(values.iter_mut()) {
+                *value = (sample.to_f64() * band.scale + band.offset) as f32 + 0.0;
+            }
         }
         // Most rows miss nothing; to know that, one look without branches is enough.
         let has_nodata =

@@ -31,6 +31,11 @@ impl Canvas {
         }
     }
 
+    /// The pixels, row by row, three bytes each.
+    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        self.pixels.chunks_exact_mut((self.width * 3).max(1))
+    }
+
     fn fill(&mut self, x: usize, y: usize, width: usize, height: usize, colour: [u8; 3]) {
         for (dy, dx) in (0..height).flat_map(|dy| (0..width).map(move |dx| (dy, dx))) {
             self.set(x + dx, y + dy, colour);
@@ -89,6 +94,8 @@ impl Canvas {
         let mut encoder = png::Encoder::new(&mut bytes, side(self.width), side(self.height));
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
+        // A survey has thousands of chips: deflate at its best would take longer than all that was found out before.
+        encoder.set_compression(png::Compression::Fast);
         let mut writer = encoder.write_header()?;
         writer.write_image_data(&self.pixels)?;
         writer.finish()?;

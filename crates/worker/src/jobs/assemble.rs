@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use analysis::assess::{SiteInput, assess_site, extended_change, principal_pair, site_id};
+use futures::{StreamExt, TryStreamExt};
 use imagery::crs::{Crs, Transformer, area_scale};
 use survey::calibration::{Calibration, QualityFlag, Registration};
 use survey::findings::{Component, Findings};
@@ -16,15 +17,21 @@ use survey::job::{Job, JobKey, ObjectRef};
 use survey::raster::SceneWindow;
 use survey::result::{ChipRef, CountyResult, Site};
 use survey::scene::{BandName, Scene};
+use tokio::sync::Semaphore;
 use tracing::Instrument;
 
 use super::detect::calibrations;
 use super::{Committed, JobContext, JobStats, LoadedPlan, safe_key};
-use crate::chips::{Caption, ChipGrid, render};
+use crate::chips::{Caption, ChipGrid, MAX_SIDE_PX, render};
 use crate::error::JobError;
 
 /// Where longitude and latitude come from.
 const LONLAT: &str = "EPSG:4326";
+
+/// Sites that are looked at together, as far as there is room: so many windows as hold the pixels of the largest one, for
+/// which the job's memory is declared.
+const SITES_AT_ONCE: usize = 8;
+const ROOM: usize = (MAX_SIDE_PX as usize + 1) * (MAX_SIDE_PX as usize + 1);
 
 /// Assembles the result of a county of the plan.
 pub(super) async fn run(
@@ -62,25 +69,27 @@ pub(super) async fn run(
         quality: quality(loaded, &calibrations),
     };
     let mut stats = JobStats::default();
-    for component in components {
+    let (calibrations, ground) = (&calibrations, &ground);
+    let room = &Semaphore::new(ROOM);
+    let mut assessed = futures::stream::iter(components.into_iter().map(|component| {
         let name = site_id(&component, county);
-        let assessment = Assessment {
-            context,
-            loaded,
-            job,
-            index,
-            calibrations: &calibrations,
-            ground: &ground,
-            component: Arc::new(component),
-        };
-        if assessment.component.extended {
-            result.extended.push(assessment.extended().await?);
-            continue;
+        let component = Arc::new(component);
+        let assessment = Assessment { context, loaded, job, index, calibrations, ground, room, component };
+        assessment.run().instrument(tracing::info_span!("site", site = %name))
+    }))
+    .buffered(SITES_AT_ONCE);
+    while let Some(found) = assessed.try_next().await? {
+        match found {
+            Assessed::Extended(extended) => result.extended.push(extended),
+            Assessed::Site(site, chips, read) => {
+                result.sites.push(*site);
+                result.chips.extend(chips);
+                stats.bytes_fetched += read.bytes_fetched;
+                stats.blocks_decoded += read.blocks_decoded;
+            }
         }
-        let (site, chips) = assessment.site(&mut stats).instrument(tracing::info_span!("site", site = %name)).await?;
-        result.sites.push(site);
-        result.chips.extend(chips);
     }
+    drop(assessed);
     let bytes = proto::objects::encode_county_result(&result);
     context.commit(&format!("stages/counties/{index}-{}", safe_key(&county.id.0)), bytes, stats).await
 }
@@ -166,6 +175,12 @@ impl Ground {
     }
 }
 
+/// What a component turned out to be.
+enum Assessed {
+    Extended(survey::result::ExtendedChange),
+    Site(Box<Site>, Vec<ChipRef>, JobStats),
+}
+
 /// One component on its way to becoming a site.
 struct Assessment<'a> {
     context: &'a JobContext,
@@ -174,12 +189,19 @@ struct Assessment<'a> {
     index: u32,
     calibrations: &'a BTreeMap<u32, Option<Calibration>>,
     ground: &'a Ground,
+    /// Pixels of windows that may still be read.
+    room: &'a Semaphore,
     component: Arc<Component>,
 }
 
 impl Assessment<'_> {
-    async fn extended(&self) -> Result<survey::result::ExtendedChange, JobError> {
-        self.assess(None, extended_change).await
+    async fn run(self) -> Result<Assessed, JobError> {
+        if self.component.extended {
+            return Ok(Assessed::Extended(self.assess(None, extended_change).await?));
+        }
+        let mut stats = JobStats::default();
+        let (site, chips) = self.site(&mut stats).await?;
+        Ok(Assessed::Site(Box::new(site), chips, stats))
     }
 
     /// The site and its chips, before and after.
@@ -192,6 +214,8 @@ impl Assessment<'_> {
         let calibration = self.calibrations.get(&pair).and_then(Option::as_ref);
         let correction = calibration.map(|calibration| calibration.registration).unwrap_or_default();
         let chip = ChipGrid::new(&plan.grid, self.component.bounds, after.gsd_m);
+        let pixels = u32::try_from(chip.rect.pixels().min(ROOM)).unwrap_or(u32::MAX);
+        let _room = self.room.acquire_many(pixels).await;
 
         let later = self.read(after, &scene_pair.after_bands, &chip, &chip.correction(&correction), stats).await?;
         let (later, later_png) = self.render(later, &chip, after).await?;

@@ -75,63 +75,68 @@ struct Shape {
 
 impl Shape {
     /// One `Samples` per band.
-    fn samples<B: Bits, T>(
+    fn samples<B: Bits, T: Copy + Default>(
         &self,
         raw: &[u8],
         value: impl Fn(B) -> T,
         wrap: impl Fn(Vec<T>) -> Samples,
     ) -> Vec<Samples> {
-        let mut bands: Vec<Vec<T>> = (0..self.bands).map(|_| Vec::with_capacity(self.rows * self.cols)).collect();
+        let mut bands: Vec<Vec<T>> = vec![vec![T::default(); self.rows * self.cols]; self.bands];
         let mut planes = Vec::new();
-        for row in raw.chunks_exact(self.row_bytes).take(self.rows) {
+        for (index, row) in raw.chunks_exact(self.row_bytes).take(self.rows).enumerate() {
+            let mut lines: Vec<&mut [T]> =
+                bands.iter_mut().filter_map(|band| band.get_mut(index * self.cols..(index + 1) * self.cols)).collect();
             match (self.predictor, self.order) {
                 (Predictor::FloatingPoint, _) => {
                     sum_bytes(row, self.bands, &mut planes);
-                    self.row_of_planes(&planes, &value, &mut bands);
+                    self.row_of_planes(&planes, &value, &mut lines);
                 }
-                (predictor, ByteOrder::Little) => self.row(row, predictor, B::from_le, &value, &mut bands),
-                (predictor, ByteOrder::Big) => self.row(row, predictor, B::from_be, &value, &mut bands),
+                (predictor, ByteOrder::Little) => self.row(row, predictor, B::from_le, &value, &mut lines),
+                (predictor, ByteOrder::Big) => self.row(row, predictor, B::from_be, &value, &mut lines),
             }
         }
         bands.into_iter().map(wrap).collect()
     }
 
-    /// Appends a row of interleaved samples to the bands.
+    /// A row of interleaved samples. The usual numbers of bands are taken apart in one pass, in which the sums of the
+    /// predictor run side by side.
     fn row<B: Bits, T>(
         &self,
         row: &[u8],
         predictor: Predictor,
         read: impl Fn(&[u8]) -> B,
         value: impl Fn(B) -> T,
-        bands: &mut [Vec<T>],
+        lines: &mut [&mut [T]],
     ) {
-        let step = self.bands * B::SIZE;
-        for (band, samples) in bands.iter_mut().enumerate() {
-            let pixels = row.chunks_exact(step).take(self.cols);
-            let stored = pixels.map(|pixel| read(pixel.get(band * B::SIZE..).unwrap_or_default()));
-            if predictor == Predictor::Horizontal {
-                let mut left = B::default();
-                samples.extend(stored.map(|difference| {
-                    left = left.plus(difference);
-                    value(left)
-                }));
-            } else {
-                samples.extend(stored.map(&value));
+        let is_summed = predictor == Predictor::Horizontal;
+        match lines {
+            [a] => apart(row, is_summed, read, value, [a]),
+            [a, b, c] => apart(row, is_summed, read, value, [a, b, c]),
+            [a, b, c, d] => apart(row, is_summed, read, value, [a, b, c, d]),
+            _ => {
+                for (band, line) in lines.iter_mut().enumerate() {
+                    let mut left = B::default();
+                    for (pixel, out) in row.chunks_exact(self.bands * B::SIZE).zip(line.iter_mut()) {
+                        let sample = read(pixel.get(band * B::SIZE..).unwrap_or_default());
+                        left = if is_summed { left.plus(sample) } else { sample };
+                        *out = value(left);
+                    }
+                }
             }
         }
     }
 
-    /// Appends a row whose bytes lie in planes, most significant first (predictor 3).
-    fn row_of_planes<B: Bits, T>(&self, planes: &[u8], value: impl Fn(B) -> T, bands: &mut [Vec<T>]) {
+    /// A row whose bytes lie in planes, most significant first (predictor 3).
+    fn row_of_planes<B: Bits, T>(&self, planes: &[u8], value: impl Fn(B) -> T, lines: &mut [&mut [T]]) {
         let plane = planes.len() / B::SIZE;
         let mut bytes = [0_u8; 8];
-        for (band, samples) in bands.iter_mut().enumerate() {
-            for col in 0..self.cols {
+        for (band, line) in lines.iter_mut().enumerate() {
+            for (col, out) in line.iter_mut().enumerate() {
                 let at = col * self.bands + band;
                 for (index, byte) in bytes.iter_mut().enumerate().take(B::SIZE) {
                     *byte = planes.get(index * plane + at).copied().unwrap_or_default();
                 }
-                samples.push(value(B::from_be(&bytes)));
+                *out = value(B::from_be(&bytes));
             }
         }
     }
@@ -152,6 +157,27 @@ impl Shape {
             }
         }
         bands
+    }
+}
+
+/// Takes a row of `N` interleaved bands apart; `is_summed` where each sample is stored as its difference to the one on
+/// its left.
+fn apart<B: Bits, T, const N: usize>(
+    row: &[u8],
+    is_summed: bool,
+    read: impl Fn(&[u8]) -> B,
+    value: impl Fn(B) -> T,
+    lines: [&mut [T]; N],
+) {
+    let mut left = [B::default(); N];
+    let mut lines = lines.map(|line| line.iter_mut());
+    for pixel in row.chunks_exact(N * B::SIZE) {
+        for ((left, sample), line) in left.iter_mut().zip(pixel.chunks_exact(B::SIZE)).zip(&mut lines) {
+            let sample = read(sample);
+            *left = if is_summed { left.plus(sample) } else { sample };
+            let Some(out) = line.next() else { return };
+            *out = value(*left);
+        }
     }
 }
 
