@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use coordinator::metrics::Used;
 use coordinator::{Coordinator, CoordinatorConfig, Resume, RuntimeClock, SlateStore, SurveyOutcome, aggregate};
 use futures::{FutureExt, StreamExt, stream};
 use hyper_util::rt::TokioIo;
@@ -28,7 +29,9 @@ use crate::results::ResultsPublisher;
 
 /// Bytes that may wait in one direction of a connection.
 const PIPE_BYTES: usize = 256 << 10;
-/// Surveys `plan`, or goes on with it where an earlier run has stopped, writes the results, and returns what it found.
+
+/// Surveys `plan`, or goes on with it where an earlier run has stopped, writes the results, and returns what it found
+/// and what this run used for it.
 /// `notes` are the planner's remarks, which stand in the results. `progress` is told how far it is, a few times a second
 /// and at the end. Dropped, everything stops; what is committed stays.
 ///
@@ -42,7 +45,7 @@ pub async fn run_embedded(
     stores: &Stores,
     resources: Resources,
     mut progress: impl FnMut(&v1::Survey),
-) -> Result<SurveyOutcome> {
+) -> Result<(SurveyOutcome, Used)> {
     coordinator::refuse_other_survey(output, plan).await.map_err(refusal)?;
     let plan_object = output.commit("plan", "pb", Bytes::from(proto::objects::encode_plan(plan))).await?;
 
@@ -119,11 +122,11 @@ pub async fn run_embedded(
     while let Some(left) = workers.join_next().await {
         left.context("a worker broke down")??;
     }
+    let used = coordinator.used();
     coordinator.stop().await;
-    Ok(outcome)
+    Ok((outcome, used))
 }
 
-/// Pixels that the plan's detector reads beyond a tile.
 /// Pixels that the detector of `plan` reads beyond a tile.
 #[must_use]
 pub fn halo_px(plan: &SurveyPlan) -> u32 {

@@ -95,7 +95,23 @@ impl Default for Meters {
     }
 }
 
+/// What jobs that are done have used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Encoded bytes of scenes that were fetched.
+    pub bytes_fetched: u64,
+    /// Blocks of scenes that were decoded.
+    pub blocks_decoded: u64,
+    /// Pixels of the grid that were compared.
+    pub pixels: u64,
+}
+
 impl Meters {
+    pub(crate) fn used(&self) -> Used {
+        let (bytes_fetched, blocks_decoded) = (self.bytes_fetched.get(), self.blocks_decoded.get());
+        Used { bytes_fetched, blocks_decoded, pixels: self.pixels.get() }
+    }
+
     /// Counts what jobs that are done have used.
     pub(crate) fn count_work(&self, stats: impl Iterator<Item = v1::JobStats>) {
         for stats in stats {

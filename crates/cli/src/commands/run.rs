@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use bytes::Bytes;
 use bytesize::ByteSize;
 use coordinator::aggregate::{CountyOutcome, SurveyOutcome};
+use coordinator::metrics::Used;
 use coordinator::plan::{self, Depth, Planned};
 use imagery::commit::Output;
 use serde_json::json;
@@ -76,12 +77,12 @@ async fn survey(file: &SurveyFile, output: &Output, resources: Resources) -> Res
         plan.tiles().len(),
         plan.grid.resolution_m
     ));
-    let outcome =
+    let (outcome, used) =
         run_embedded(&plan, &warnings, output, &file.stores, resources, |update| progress.update(update)).await?;
     progress.finish();
 
     output.put("spec.toml", Bytes::from(file.text.clone())).await?;
-    output.put("run.json", Bytes::from(execution(&plan, &outcome, &started, resources, &warnings)?)).await?;
+    output.put("run.json", Bytes::from(execution(&plan, &outcome, used, &started, resources, &warnings)?)).await?;
     for job in &outcome.failed_jobs {
         progress.say(&format!("note: {} failed for good: {}", job.key, job.message));
     }
@@ -105,6 +106,7 @@ pub fn threads() -> usize {
 fn execution(
     plan: &survey::plan::SurveyPlan,
     outcome: &SurveyOutcome,
+    used: Used,
     started: &str,
     resources: Resources,
     warnings: &[String],
@@ -131,7 +133,8 @@ fn execution(
         "workers": resources.workers, "threads": resources.threads, "memory_bytes": resources.memory, "tile_px": plan.tile_px,
         "jobs": outcome.execution.jobs, "resumed_jobs": outcome.execution.resumed_jobs, "attempts": outcome.execution.attempts,
         "attempts_failed": outcome.execution.attempts_failed, "leases_expired": outcome.execution.leases_expired,
-        "alarms": outcome.execution.alarms, "failed_jobs": failed, "notes": warnings, "scenes": scenes,
+        "alarms": outcome.execution.alarms, "bytes_fetched": used.bytes_fetched, "blocks_decoded": used.blocks_decoded,
+        "pixels_compared": used.pixels, "failed_jobs": failed, "notes": warnings, "scenes": scenes,
     });
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }

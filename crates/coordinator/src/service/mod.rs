@@ -34,7 +34,7 @@ use crate::config::{CoordinatorConfig, Resume};
 use crate::error::CoordinatorError;
 use crate::journal::record::Submitted;
 use crate::journal::{Journal, JournalReader, JournalStore};
-use crate::metrics::Meters;
+use crate::metrics::{Meters, Used};
 use crate::publish::Publisher;
 use crate::run::{Command, Crew, Fate, QUEUE, Registry, Standing, Task, damaged_among, fetch_plan};
 use crate::schedule::event::{DEFAULT_PRIORITY, Failure};
@@ -256,6 +256,12 @@ impl Coordinator {
     /// The coordinator has stopped.
     pub async fn surveys(&self) -> Result<Vec<v1::Survey>, CoordinatorError> {
         self.ask(|reply| Command::List { reply }).await
+    }
+
+    /// What the jobs that were done since the start have used.
+    #[must_use]
+    pub fn used(&self) -> Used {
+        self.meters.used()
     }
 
     /// The workers that were heard of lately, by name.
