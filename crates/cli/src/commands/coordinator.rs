@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use axum_server::tls_rustls::RustlsConfig;
 use bytesize::ByteSize;
 use coordinator::auth::{Gate, Tokens};
 use coordinator::scaler::Scaler;
@@ -41,6 +42,9 @@ pub struct Args {
     /// Where the page, /metrics, /healthz and /readyz are served.
     #[arg(long)]
     http: Option<SocketAddr>,
+    /// Serve these over TLS, too, with the same certificate: needed where tokens travel further than a trusted network.
+    #[arg(long, requires_all = ["http", "tls_cert"])]
+    http_tls: bool,
     #[command(flatten)]
     tls: Tls,
     /// File with the tokens that are valid and their roles; without it everybody may do everything.
@@ -84,6 +88,17 @@ impl Tls {
     }
 }
 
+impl Args {
+    /// TLS of the HTTP port.
+    async fn http_tls(&self) -> Result<Option<RustlsConfig>> {
+        let (true, Some(certificate), Some(key)) = (self.http_tls, &self.tls.tls_cert, &self.tls.tls_key) else {
+            return Ok(None);
+        };
+        let tls = RustlsConfig::from_pem(secret(certificate)?, secret(key)?).await;
+        Ok(Some(tls.map_err(|error| failure::input(format!("--tls-cert, --tls-key: {error}")))?))
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -102,6 +117,11 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if tls.is_none() && tokens.is_some() && !args.listen.ip().is_loopback() {
         tracing::warn!(listen = %args.listen, "tokens travel in the clear: give --tls-cert and --tls-key");
+    }
+    if !args.http_tls && tokens.is_some() && args.http.is_some_and(|http| !http.ip().is_loopback()) {
+        tracing::warn!(
+            "tokens of the page's readers travel in the clear: give --http-tls, or keep --http to a trusted network"
+        );
     }
     let stores = args.storage.stores()?;
     let state = input::named_output(&args.state, &stores)?;
@@ -143,7 +163,10 @@ pub fn run(args: &Args) -> Result<()> {
             let _ = left.await;
         }));
         let page = match args.http {
-            Some(address) => Some(http::serve(address, coordinator.clone(), stores.clone(), tokens).await?),
+            Some(address) => {
+                let tls = args.http_tls().await?;
+                Some(http::serve(address, coordinator.clone(), stores.clone(), tokens, tls).await?)
+            }
             None => None,
         };
         ready::say(&format!("coordinator ready on {listens}"));

@@ -22,6 +22,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum_server::tls_rustls::RustlsConfig;
 use coordinator::auth::Tokens;
 use coordinator::{Coordinator, metrics};
 use imagery::store::Stores;
@@ -49,7 +50,7 @@ pub(crate) struct Site {
     views: Arc<pages::Views>,
 }
 
-/// Serves on `address`. Where there are `tokens`, pages ask for one.
+/// Serves on `address`, over TLS where it is given. Where there are `tokens`, pages ask for one.
 ///
 /// # Errors
 /// The address cannot be listened on.
@@ -58,6 +59,7 @@ pub async fn serve(
     coordinator: Coordinator,
     stores: Stores,
     tokens: Option<Tokens>,
+    tls: Option<RustlsConfig>,
 ) -> Result<Http> {
     let listener =
         TcpListener::bind(address).await.map_err(|error| failure::input(format!("--http {address}: {error}")))?;
@@ -66,11 +68,19 @@ pub async fn serve(
     let pacing = tokio::spawn(pace::follow(site.coordinator.clone(), Arc::clone(&site.paces)));
     let router = router(site, tokens);
     let serving = tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
+        let served = match tls {
+            None => axum::serve(listener, router).await,
+            Some(tls) => over_tls(listener, tls, router).await,
+        };
+        if let Err(error) = served {
             tracing::error!(%error, "the HTTP port has closed");
         }
     });
     Ok(Http(vec![serving, pacing]))
+}
+
+async fn over_tls(listener: TcpListener, tls: RustlsConfig, router: Router) -> std::io::Result<()> {
+    axum_server::from_tcp_rustls(listener.into_std()?, tls)?.serve(router.into_make_service()).await
 }
 
 fn router(site: Site, tokens: Option<Tokens>) -> Router {
