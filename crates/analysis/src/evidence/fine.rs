@@ -101,8 +101,10 @@ impl<'a> Windows<'a> {
                 windows.sums(
                     radius,
                     |row, out| copy(&windows.base.valid, row, out),
-                    |at, count| {
-                        inverse[at] = if count > 0 { 1.0 / count as f32 } else { 0.0 };
+                    |pixels, counts| {
+                        for (inverse, &count) in inverse[pixels].iter_mut().zip(counts) {
+                            *inverse = if count > 0 { 1.0 / count as f32 } else { 0.0 };
+                        }
                     },
                 );
                 (radius, inverse)
@@ -119,26 +121,28 @@ impl<'a> Windows<'a> {
         self.inverse.iter().find(|(other, _)| *other == radius).map_or(&[], |(_, inverse)| inverse)
     }
 
-    fn sums(&self, radius: usize, read: impl Fn(usize, &mut [i32]), mut take: impl FnMut(usize, i32)) {
+    /// Calls `take` with the pixels of each row and the sums over their windows.
+    fn sums(&self, radius: usize, read: impl Fn(usize, &mut [i32]), mut take: impl FnMut(Range<usize>, &[i32])) {
         let (cols, height) = (self.base.rect.cols(), self.base.rect.rows());
         let first = self.rows.start;
         slide(cols, height, radius, self.rows.clone(), read, |row, sums| {
             let start = (row - first) * cols;
-            for (col, &sum) in sums.iter().enumerate() {
-                take(start + col, sum);
+            take(start..start + cols, sums);
+        });
+    }
+
+    /// Means over the windows of what `read` fills in, in units of `scale`.
+    fn means(&self, radius: usize, read: impl Fn(usize, &mut [i32]), scale: f32, out: &mut [f32]) {
+        let inverse = self.inverse(radius);
+        self.sums(radius, read, |pixels, sums| {
+            for ((out, &sum), inverse) in out[pixels.clone()].iter_mut().zip(sums).zip(&inverse[pixels]) {
+                *out = sum as f32 * inverse * scale;
             }
         });
     }
 
     fn mean(&self, plane: &Plane<i16>, radius: usize, out: &mut [f32]) {
-        let inverse = self.inverse(radius);
-        self.sums(
-            radius,
-            |row, buffer| copy(plane, row, buffer),
-            |at, sum| {
-                out[at] = sum as f32 * inverse[at] * (1.0 / UNIT);
-            },
-        );
+        self.means(radius, |row, buffer| copy(plane, row, buffer), 1.0 / UNIT, out);
     }
 
     fn log_mean(&self, plane: &Plane<i16>, radius: usize, out: &mut [f32]) {
@@ -147,16 +151,9 @@ impl<'a> Windows<'a> {
     }
 
     fn log_deviation(&self, plane: &Plane<i16>, radius: usize, out: &mut [f32]) {
-        let inverse = self.inverse(radius);
         let mut mean = vec![0.0; out.len()];
         self.mean(plane, radius, &mut mean);
-        self.sums(
-            radius,
-            |row, buffer| product(plane, plane, row, buffer),
-            |at, sum| {
-                out[at] = sum as f32 * inverse[at] * (1.0 / (UNIT * UNIT));
-            },
-        );
+        self.means(radius, |row, buffer| product(plane, plane, row, buffer), 1.0 / (UNIT * UNIT), out);
         for (out, mean) in out.iter_mut().zip(mean) {
             *out = ln((*out - mean * mean).max(0.0).sqrt() + FLOOR);
         }
@@ -164,19 +161,16 @@ impl<'a> Windows<'a> {
 
     /// Normalised cross-correlation of two planes; 1 where both are smooth (nothing to compare).
     fn correlation(&self, a: &Plane<i16>, b: &Plane<i16>, out: &mut [f32]) {
-        let inverse = self.inverse(CORRELATION_RADIUS);
         let moment = |a: &Plane<i16>, b: Option<&Plane<i16>>| {
-            let mut sums = vec![0.0; out.len()];
-            let scale = if b.is_some() { 1.0 / (UNIT * UNIT) } else { 1.0 / UNIT };
-            self.sums(
-                CORRELATION_RADIUS,
-                |row, buffer| match b {
-                    Some(b) => product(a, b, row, buffer),
-                    None => copy(a, row, buffer),
-                },
-                |at, sum| sums[at] = sum as f32 * inverse[at] * scale,
-            );
-            sums
+            let mut means = vec![0.0; out.len()];
+            match b {
+                Some(b) => {
+                    let read = |row: usize, buffer: &mut [i32]| product(a, b, row, buffer);
+                    self.means(CORRELATION_RADIUS, read, 1.0 / (UNIT * UNIT), &mut means);
+                }
+                None => self.mean(a, CORRELATION_RADIUS, &mut means),
+            }
+            means
         };
         let (mean_a, mean_b) = (moment(a, None), moment(b, None));
         let (aa, bb, ab) = (moment(a, Some(a)), moment(b, Some(b)), moment(a, Some(b)));

@@ -4,13 +4,14 @@
 pub struct Sliding {
     radius: usize,
     columns: Vec<i32>,
+    left: Vec<i32>,
 }
 
 impl Sliding {
     /// For rows of `cols` pixels and windows of `2·radius + 1` pixels.
     #[must_use]
     pub fn new(cols: usize, radius: usize) -> Self {
-        Self { radius, columns: vec![0; cols] }
+        Self { radius, columns: vec![0; cols], left: vec![0; cols + 1] }
     }
 
     /// A row enters the window.
@@ -28,19 +29,24 @@ impl Sliding {
     }
 
     /// The window sums along the row; a window is cut at the ends of the row.
-    pub fn sums(&self, out: &mut [i32]) {
-        let cols = self.columns.len();
-        let mut sum: i32 = self.columns.iter().take(self.radius).sum();
-        for (col, out) in out.iter_mut().enumerate() {
-            if let Some(entering) = self.columns.get(col + self.radius) {
-                sum += entering;
-            }
-            if col > self.radius {
-                sum -= self.columns[col - self.radius - 1];
-            }
-            *out = sum;
+    pub fn sums(&mut self, out: &mut [i32]) {
+        let (cols, radius) = (self.columns.len(), self.radius);
+        // Sums of all columns to the left. They may wrap; the difference of two of them does not mind.
+        let mut sum = 0_i32;
+        for (left, column) in self.left.iter_mut().zip(&self.columns) {
+            *left = sum;
+            sum = sum.wrapping_add(*column);
         }
-        debug_assert!(out.len() == cols);
+        self.left[cols] = sum;
+        let window = |from: usize, to: usize| self.left[to].wrapping_sub(self.left[from]);
+        let (head, tail) = (radius.min(cols), cols.saturating_sub(radius).max(radius.min(cols)));
+        for col in (0..head).chain(tail..cols) {
+            out[col] = window(col.saturating_sub(radius), (col + radius + 1).min(cols));
+        }
+        if head < tail {
+            let ends = self.left[2 * radius + 1..].iter().zip(&self.left);
+            out[head..tail].iter_mut().zip(ends).for_each(|(out, (to, from))| *out = to.wrapping_sub(*from));
+        }
     }
 }
 
