@@ -170,6 +170,7 @@ fn submission(
         max_job_memory: submitted.max_job_memory,
         completed,
         priority: submitted.priority,
+        since: submitted.since,
         earlier,
     }
 }

@@ -1,0 +1,144 @@
+//! Jobs that fail, swell or hang each time: they become counted gaps, and the fleet does the next survey.
+
+use std::path::Path;
+
+use groundbreak_tests::cluster::Cluster;
+use groundbreak_tests::fixture::{self, Fixture, NORTH, WEST};
+use groundbreak_tests::proxy::Proxy;
+use groundbreak_tests::s3::DevS3;
+use imagery::cog::write::{CogCrs, CogSpec, Overviews, write_cog};
+use survey::grid::GeoTransform;
+
+use super::stage::{assert_same, document, fill_bucket, reference, results_of, small, wait_until};
+
+/// Where the third scene begins: it lies over the eastern edge of the others, in the eastern county alone.
+const EAST: f64 = WEST + 600.0;
+/// What a process holds that is no job's and no block's (`tests/tests/memory.rs`).
+const BESIDE_JOBS: u64 = 96 << 20;
+
+/// The small survey with a third scene, which few of its jobs read.
+fn with_an_eastern_scene(write: impl FnOnce(&Path)) -> Fixture {
+    let fixture = Fixture::new();
+    write(&fixture.path("east.tif"));
+    let scene = r#"{ href = "east.tif", date = 2024-06-10, bands = ["red", "green", "blue", "nir"] }, "#;
+    fixture.edit("[after]\nscenes = [", &format!("[grid]\ntile_px = 512\n\n[after]\nscenes = [{scene}"));
+    fixture
+}
+
+fn ordinary(path: &Path) {
+    fixture::write_scene(path, false, 1, (EAST, NORTH), None, |_, _, _, value| value);
+}
+
+/// A file of a megabyte with one block of 256 MiB: the largest that is read at all.
+fn swelling(path: &Path) {
+    const SIDE: u32 = 8192;
+    let band = vec![100_u8; (SIDE * SIDE) as usize];
+    let spec = CogSpec {
+        width: SIDE,
+        height: SIDE,
+        band_names: ["red", "green", "blue", "nir"].map(str::to_owned).to_vec(),
+        georeference: Some((
+            CogCrs::Projected(32652),
+            GeoTransform { x0: EAST, x_per_col: 1.0, x_per_row: 0.0, y0: NORTH, y_per_col: 0.0, y_per_row: -1.0 },
+        )),
+        nodata: None,
+        block_px: SIDE,
+        overviews: Overviews::None,
+        predictor: false,
+        deflate_level: 1,
+    };
+    std::fs::write(path, write_cog(&spec, &[band.as_slice(); 4]).unwrap()).unwrap();
+}
+
+fn cluster_of_three(folder: &Path, state: &str, environment: &[(&str, String)]) -> Cluster {
+    let mut cluster = Cluster::new(folder, state, environment);
+    cluster.coordinator_arguments.extend(["--stall".into(), "4".into()]);
+    cluster.worker_arguments.extend(["--memory".into(), "512MiB".into(), "--slots".into(), "2".into()]);
+    cluster.start_coordinator();
+    cluster
+}
+
+/// The survey ends without what could not be done, and says what and where that is.
+fn ends_with_a_gap_in_the_east(cluster: &Cluster, survey: &str) {
+    assert_eq!(cluster.end_of(survey), "complete-with-gaps", "{}", cluster.logs());
+    let results = results_of(cluster, survey);
+    let mut rows = csv::Reader::from_reader(results["counties.csv"].as_slice());
+    let counties: Vec<std::collections::BTreeMap<String, String>> =
+        rows.deserialize().collect::<Result<_, _>>().unwrap();
+    let gap = |county: &std::collections::BTreeMap<String, String>| county["gap_failed_job"].parse::<u64>().unwrap();
+    assert_eq!((counties[0]["county_id"].as_str(), gap(&counties[0])), ("KP01", 0), "{counties:?}");
+    assert_eq!(counties[1]["county_id"], "KP02");
+    assert!(gap(&counties[1]) > 0 && counties[1]["status"] != "complete", "{counties:?}");
+}
+
+/// All workers live, and together they do a survey as if nothing had been.
+fn the_fleet_is_whole(cluster: &mut Cluster) {
+    for worker in cluster.workers() {
+        assert!(cluster.is_alive(worker), "{}", cluster.logs());
+    }
+    let next = small(128);
+    let reference = reference(&next);
+    let survey = cluster.submit(&next.survey(), &[]);
+    assert_eq!(cluster.end_of(&survey), "complete", "{}", cluster.logs());
+    assert_same(&results_of(cluster, &survey), &reference, "the next survey");
+}
+
+#[test]
+fn a_scene_that_fails_its_jobs_each_time_is_a_gap_and_the_fleet_is_whole() {
+    let fixture = with_an_eastern_scene(ordinary);
+    let folder = tempfile::tempdir().unwrap();
+    let state = format!("file://{}", folder.path().join("state").display());
+    let mut cluster = cluster_of_three(folder.path(), &state, &[]);
+    let survey = cluster.submit(&fixture.survey(), &[]);
+    wait_until(&cluster, "it is planned", || cluster.status(&survey).starts_with("running"));
+    // Overwritten after it was planned with: whoever reads it fails.
+    fixture::write_scene(&fixture.path("east.tif"), true, 3, (EAST, NORTH), None, |_, _, _, value| value / 2);
+    for _ in 0..3 {
+        cluster.start_worker();
+    }
+    ends_with_a_gap_in_the_east(&cluster, &survey);
+    let told = document(&cluster, &survey);
+    assert!(told["attempts_failed"].as_u64().unwrap() >= 2, "{told}");
+    the_fleet_is_whole(&mut cluster);
+}
+
+#[test]
+fn a_scene_that_swells_in_memory_takes_no_worker_along() {
+    let fixture = with_an_eastern_scene(swelling);
+    let folder = tempfile::tempdir().unwrap();
+    let state = format!("file://{}", folder.path().join("state").display());
+    let mut cluster = cluster_of_three(folder.path(), &state, &[]);
+    let workers = [cluster.start_worker(), cluster.start_worker(), cluster.start_worker()];
+    let survey = cluster.submit(&fixture.survey(), &[]);
+    let end = cluster.end_of(&survey);
+    for worker in workers {
+        let peak = cluster.peak_memory(worker).unwrap();
+        println!("{end}: worker {worker} held {} MiB", peak >> 20);
+        assert!(peak <= (512 << 20) + BESIDE_JOBS, "{} MiB with a limit of 512 MiB", peak >> 20);
+    }
+    the_fleet_is_whole(&mut cluster);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_scene_that_is_never_answered_is_a_gap_and_the_fleet_is_whole() {
+    let fixture = with_an_eastern_scene(ordinary);
+    let folder = tempfile::tempdir().unwrap();
+    let buckets = folder.path().join("buckets");
+    let in_bucket = fill_bucket(&buckets, &fixture);
+    let server = DevS3::start(&buckets, "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let proxy = Proxy::start(server.address(), 7, 0.0).await.unwrap();
+    let mut environment = server.environment();
+    proxy.put_before(&mut environment);
+    tokio::task::block_in_place(|| {
+        let mut cluster = cluster_of_three(folder.path(), "s3://survey/state", &environment);
+        let survey = cluster.submit(&in_bucket, &[]);
+        wait_until(&cluster, "it is planned", || cluster.status(&survey).starts_with("running"));
+        proxy.fall_silent_about("east.tif");
+        for _ in 0..3 {
+            cluster.start_worker();
+        }
+        ends_with_a_gap_in_the_east(&cluster, &survey);
+        assert!(proxy.unanswered() >= 3, "{} requests were never answered", proxy.unanswered());
+        the_fleet_is_whole(&mut cluster);
+    });
+}
