@@ -11,35 +11,48 @@ use survey::grid::GeoTransform;
 
 use super::stage::{assert_same, document, fill_bucket, reference, results_of, small, wait_until};
 
-/// Where the third scene begins: it lies over the eastern edge of the others, in the eastern county alone.
-const EAST: f64 = WEST + 600.0;
+/// The third scene lies over the north of the eastern county alone, and goes on beyond the others: west edge and south
+/// edge, m. Those are where cells of 512 pixels end, so that few jobs read it.
+const THIRD_WEST: f64 = WEST + 200.0;
+const THIRD_SOUTH: f64 = NORTH - 192.0;
 /// What a process holds that is no job's and no block's (`tests/tests/memory.rs`).
 const BESIDE_JOBS: u64 = 96 << 20;
 
-/// The small survey with a third scene, which few of its jobs read.
-fn with_an_eastern_scene(write: impl FnOnce(&Path)) -> Fixture {
+/// The small survey with a third scene, which is the best there is where it lies.
+fn with_a_third_scene(write: impl FnOnce(&Path)) -> Fixture {
     let fixture = Fixture::new();
-    write(&fixture.path("east.tif"));
-    let scene = r#"{ href = "east.tif", date = 2024-06-10, bands = ["red", "green", "blue", "nir"] }, "#;
-    fixture.edit("[after]\nscenes = [", &format!("[grid]\ntile_px = 512\n\n[after]\nscenes = [{scene}"));
+    write(&fixture.path("third.tif"));
+    let scene = r#"{ href = "third.tif", date = 2024-10-02, bands = ["red", "green", "blue", "nir"] }, "#;
+    fixture.edit("[after]\nscenes = [", &format!("[grid]\ntile_px = 128\n\n[after]\nscenes = [{scene}"));
+    let west = [(0.0, 0.0), (90.0, 0.0), (90.0, 700.0), (0.0, 700.0), (0.0, 0.0)];
+    let east = [(90.0, 0.0), (700.0, 0.0), (700.0, 700.0), (90.0, 700.0), (90.0, 0.0)];
+    fixture.write("counties.geojson", &fixture::counties(&[("KP01", "Sohae", &west), ("KP02", "Tonghae", &east)]));
     fixture
 }
 
 fn ordinary(path: &Path) {
-    fixture::write_scene(path, false, 1, (EAST, NORTH), None, |_, _, _, value| value);
+    let origin = (THIRD_WEST, THIRD_SOUTH + f64::from(fixture::SIDE));
+    fixture::write_scene(path, false, 1, origin, None, |_, _, _, value| value);
 }
 
-/// A file of a megabyte with one block of 256 MiB: the largest that is read at all.
+/// A small file with one block of 256 MiB: the largest that is read at all.
 fn swelling(path: &Path) {
-    const SIDE: u32 = 8192;
-    let band = vec![100_u8; (SIDE * SIDE) as usize];
+    const SIDE: u32 = 4096;
+    let band = vec![100_f32; (SIDE * SIDE) as usize];
     let spec = CogSpec {
         width: SIDE,
         height: SIDE,
         band_names: ["red", "green", "blue", "nir"].map(str::to_owned).to_vec(),
         georeference: Some((
             CogCrs::Projected(32652),
-            GeoTransform { x0: EAST, x_per_col: 1.0, x_per_row: 0.0, y0: NORTH, y_per_col: 0.0, y_per_row: -1.0 },
+            GeoTransform {
+                x0: THIRD_WEST,
+                x_per_col: 1.0,
+                x_per_row: 0.0,
+                y0: THIRD_SOUTH + f64::from(SIDE),
+                y_per_col: 0.0,
+                y_per_row: -1.0,
+            },
         )),
         nodata: None,
         block_px: SIDE,
@@ -47,7 +60,9 @@ fn swelling(path: &Path) {
         predictor: false,
         deflate_level: 1,
     };
-    std::fs::write(path, write_cog(&spec, &[band.as_slice(); 4]).unwrap()).unwrap();
+    let bytes = write_cog(&spec, &[band.as_slice(); 4]).unwrap();
+    assert!(bytes.len() < 8 << 20, "{} bytes do not swell much", bytes.len());
+    std::fs::write(path, bytes).unwrap();
 }
 
 fn cluster_of_three(folder: &Path, state: &str, environment: &[(&str, String)]) -> Cluster {
@@ -85,14 +100,14 @@ fn the_fleet_is_whole(cluster: &mut Cluster) {
 
 #[test]
 fn a_scene_that_fails_its_jobs_each_time_is_a_gap_and_the_fleet_is_whole() {
-    let fixture = with_an_eastern_scene(ordinary);
+    let fixture = with_a_third_scene(ordinary);
     let folder = tempfile::tempdir().unwrap();
     let state = format!("file://{}", folder.path().join("state").display());
     let mut cluster = cluster_of_three(folder.path(), &state, &[]);
     let survey = cluster.submit(&fixture.survey(), &[]);
     wait_until(&cluster, "it is planned", || cluster.status(&survey).starts_with("running"));
     // Overwritten after it was planned with: whoever reads it fails.
-    fixture::write_scene(&fixture.path("east.tif"), true, 3, (EAST, NORTH), None, |_, _, _, value| value / 2);
+    swelling(&fixture.path("third.tif"));
     for _ in 0..3 {
         cluster.start_worker();
     }
@@ -104,7 +119,7 @@ fn a_scene_that_fails_its_jobs_each_time_is_a_gap_and_the_fleet_is_whole() {
 
 #[test]
 fn a_scene_that_swells_in_memory_takes_no_worker_along() {
-    let fixture = with_an_eastern_scene(swelling);
+    let fixture = with_a_third_scene(swelling);
     let folder = tempfile::tempdir().unwrap();
     let state = format!("file://{}", folder.path().join("state").display());
     let mut cluster = cluster_of_three(folder.path(), &state, &[]);
@@ -121,7 +136,7 @@ fn a_scene_that_swells_in_memory_takes_no_worker_along() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_scene_that_is_never_answered_is_a_gap_and_the_fleet_is_whole() {
-    let fixture = with_an_eastern_scene(ordinary);
+    let fixture = with_a_third_scene(ordinary);
     let folder = tempfile::tempdir().unwrap();
     let buckets = folder.path().join("buckets");
     let in_bucket = fill_bucket(&buckets, &fixture);
@@ -133,7 +148,7 @@ async fn a_scene_that_is_never_answered_is_a_gap_and_the_fleet_is_whole() {
         let mut cluster = cluster_of_three(folder.path(), "s3://survey/state", &environment);
         let survey = cluster.submit(&in_bucket, &[]);
         wait_until(&cluster, "it is planned", || cluster.status(&survey).starts_with("running"));
-        proxy.fall_silent_about("east.tif");
+        proxy.fall_silent_about("third.tif");
         for _ in 0..3 {
             cluster.start_worker();
         }

@@ -119,7 +119,7 @@ pub fn fill_bucket(buckets: &Path, fixture: &Fixture) -> String {
     let bucket = buckets.join("survey/in");
     std::fs::create_dir_all(&bucket).unwrap();
     let mut text = std::fs::read_to_string(fixture.survey()).unwrap();
-    for name in ["before.tif", "after.tif", "east.tif"] {
+    for name in ["before.tif", "after.tif", "third.tif"] {
         if fixture.path(name).exists() {
             std::fs::copy(fixture.path(name), bucket.join(name)).unwrap();
             text = text.replace(&format!("\"{name}\""), &format!("\"s3://survey/in/{name}\""));
