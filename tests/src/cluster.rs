@@ -32,6 +32,8 @@ pub struct Cluster {
     coordinator: Option<Child>,
     workers: Vec<Option<Child>>,
     starts: usize,
+    /// Which of them was the newest coordinator.
+    coordinator_start: usize,
 }
 
 impl Cluster {
@@ -57,6 +59,7 @@ impl Cluster {
             coordinator: None,
             workers: Vec::new(),
             starts: 0,
+            coordinator_start: 0,
         }
     }
 
@@ -85,6 +88,7 @@ impl Cluster {
         arguments.extend(self.coordinator_arguments.iter().cloned());
         let (child, out) = self.spawn("coordinator", Command::new(binary()), &arguments);
         self.coordinator = Some(child);
+        self.coordinator_start = self.starts;
         let deadline = Instant::now() + PATIENCE;
         while !std::fs::read_to_string(&out).is_ok_and(|said| said.contains("ready on")) {
             let has_ended =
@@ -279,6 +283,14 @@ impl Cluster {
             assert!(Instant::now() < deadline, "{line}\n{}", self.logs());
             std::thread::sleep(4 * LOOK);
         }
+    }
+
+    /// The last line that the newest coordinator has written to standard error.
+    #[must_use]
+    pub fn last_words_of_the_coordinator(&self) -> String {
+        let log = self.folder.join(format!("coordinator-{}.err", self.coordinator_start));
+        let log = std::fs::read_to_string(log).unwrap_or_default();
+        log.lines().last().unwrap_or_default().to_owned()
     }
 
     /// The ends of all logs.
