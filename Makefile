@@ -8,7 +8,7 @@ BIN := target/release/groundbreak
 VENV := .venv
 DEMO := demo
 
-.PHONY: help demo cluster build test lint fmt bench bench-peers gate clean
+.PHONY: help demo cluster build test lint fmt bench bench-peers chaos gate clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,8 +54,12 @@ cluster: build ## A whole cluster on this machine: S3 server, coordinator, three
 gate: $(VENV)/ready ## Reproduces the peers' IR-MAD gate (658 objects); makes an 8192 x 8192 pair first, 10 minutes.
 	@GROUNDBREAK_PYTHON=$(CURDIR)/$(VENV)/bin/python .ci/gate
 
-bench: build ## Measures the demo survey: core-seconds, peak memory, bytes.
+chaos: build ## Kills, cuts and stops at random for long: GROUNDBREAK_STEPS, GROUNDBREAK_SEEDS, GROUNDBREAK_SECONDS.
+	@.ci/chaos
+
+bench: build ## Measures the demo survey and the cluster; writes the cluster's figures into docs/performance.md.
 	@.ci/bench
+	@.ci/figures
 
 bench-peers: build ## Runs the compared pipelines and Groundbreak in turn over one pair; prints the ratios. 20 minutes.
 	@.ci/bench-peers

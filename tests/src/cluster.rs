@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::survey_run::binary;
+use crate::survey_run::{binary, peak_memory};
 
 /// How long something may take that takes seconds.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -20,6 +20,7 @@ pub struct Cluster {
     folder: PathBuf,
     state: String,
     port: u16,
+    listens_on: &'static str,
     environment: Vec<(String, String)>,
     /// Arguments of the coordinator beside state and address.
     pub coordinator_arguments: Vec<String>,
@@ -31,6 +32,8 @@ pub struct Cluster {
     coordinator: Option<Child>,
     workers: Vec<Option<Child>>,
     starts: usize,
+    /// Which of them was the newest coordinator.
+    coordinator_start: usize,
 }
 
 impl Cluster {
@@ -47,6 +50,7 @@ impl Cluster {
             folder: folder.to_path_buf(),
             state: state.to_owned(),
             port,
+            listens_on: "127.0.0.1",
             environment: environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             coordinator_arguments: vec!["--lease".into(), "3".into()],
             worker_arguments: Vec::new(),
@@ -55,6 +59,7 @@ impl Cluster {
             coordinator: None,
             workers: Vec::new(),
             starts: 0,
+            coordinator_start: 0,
         }
     }
 
@@ -67,17 +72,23 @@ impl Cluster {
         self.client_arguments.extend(["--tls-ca".into(), path(authority)]);
     }
 
+    /// Lets the coordinator listen on all addresses of this machine.
+    pub fn listen_everywhere(&mut self) {
+        self.listens_on = "0.0.0.0";
+    }
+
     /// Starts the coordinator and waits until it says that it serves.
     ///
     /// # Panics
     /// It does not come up.
     pub fn start_coordinator(&mut self) {
-        let listen = format!("127.0.0.1:{}", self.port);
+        let listen = format!("{}:{}", self.listens_on, self.port);
         let mut arguments =
             vec!["coordinator".to_owned(), "--state".into(), self.state.clone(), "--listen".into(), listen];
         arguments.extend(self.coordinator_arguments.iter().cloned());
-        let (child, out) = self.spawn("coordinator", &arguments);
+        let (child, out) = self.spawn("coordinator", Command::new(binary()), &arguments);
         self.coordinator = Some(child);
+        self.coordinator_start = self.starts;
         let deadline = Instant::now() + PATIENCE;
         while !std::fs::read_to_string(&out).is_ok_and(|said| said.contains("ready on")) {
             let has_ended =
@@ -92,19 +103,29 @@ impl Cluster {
     /// # Panics
     /// It cannot be started.
     pub fn start_worker(&mut self) -> usize {
-        let mut arguments = vec!["worker".to_owned(), "--coordinator".into(), self.url()];
+        let url = self.url();
+        self.start_worker_by(Command::new(binary()), &url)
+    }
+
+    /// Starts a worker by a command that runs `groundbreak` with the arguments added to it, which calls the coordinator at
+    /// `url`, and gives its number.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn start_worker_by(&mut self, command: Command, url: &str) -> usize {
+        let mut arguments = vec!["worker".to_owned(), "--coordinator".into(), url.to_owned()];
         arguments.extend(self.worker_arguments.iter().cloned());
-        let (child, _) = self.spawn("worker", &arguments);
+        let (child, _) = self.spawn("worker", command, &arguments);
         self.workers.push(Some(child));
         self.workers.len() - 1
     }
 
     #[allow(clippy::expect_used, reason = "test support")]
-    fn spawn(&mut self, what: &str, arguments: &[String]) -> (Child, PathBuf) {
+    fn spawn(&mut self, what: &str, mut command: Command, arguments: &[String]) -> (Child, PathBuf) {
         self.starts += 1;
         let log = |kind: &str| self.folder.join(format!("{what}-{}.{kind}", self.starts));
         let (out, err) = (log("out"), log("err"));
-        let child = Command::new(binary())
+        let child = command
             .args(arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -124,7 +145,13 @@ impl Cluster {
     /// The coordinator's URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("{}://localhost:{}", self.scheme, self.port)
+        self.url_at("localhost")
+    }
+
+    /// The coordinator's URL as seen from elsewhere.
+    #[must_use]
+    pub fn url_at(&self, host: &str) -> String {
+        format!("{}://{host}:{}", self.scheme, self.port)
     }
 
     /// `kill -9` of the coordinator. False where there is none.
@@ -135,6 +162,38 @@ impl Cluster {
     /// `kill -9` of a worker. False where it is gone.
     pub fn kill_worker(&mut self, number: usize) -> bool {
         self.workers.get_mut(number).is_some_and(end)
+    }
+
+    /// `kill -9` of the coordinator and of all workers, at once.
+    pub fn kill_everything(&mut self) {
+        // All are told before any is waited for.
+        for child in self.coordinator.iter_mut().chain(self.workers.iter_mut().flatten()) {
+            let _ = child.kill();
+        }
+        end(&mut self.coordinator);
+        self.workers.iter_mut().for_each(|worker| {
+            end(worker);
+        });
+    }
+
+    /// The exit code of a coordinator that has ended by itself. `None` while it runs.
+    pub fn coordinator_ended(&mut self) -> Option<i32> {
+        let ended = self.coordinator.as_mut()?.try_wait().ok().flatten()?;
+        self.coordinator = None;
+        Some(ended.code().unwrap_or(-1))
+    }
+
+    /// Whether a worker's process is there.
+    #[must_use]
+    pub fn is_alive(&mut self, number: usize) -> bool {
+        let worker = self.workers.get_mut(number).and_then(Option::as_mut);
+        worker.is_some_and(|worker| worker.try_wait().is_ok_and(|ended| ended.is_none()))
+    }
+
+    /// The most memory that a worker ever held, bytes.
+    #[must_use]
+    pub fn peak_memory(&self, number: usize) -> Option<u64> {
+        peak_memory(self.workers.get(number)?.as_ref()?.id())
     }
 
     /// Numbers of the workers that run.
@@ -160,15 +219,16 @@ impl Cluster {
     /// It stays.
     #[allow(clippy::expect_used, reason = "test support")]
     pub fn wait_for_worker(&mut self, number: usize) -> Option<i32> {
-        let mut worker = self.workers.get_mut(number).and_then(Option::take).expect("a worker that runs");
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = worker.try_wait().expect("a child") {
-                return status.code();
-            }
-            assert!(Instant::now() < deadline, "the worker does not leave");
-            std::thread::sleep(LOOK);
-        }
+        wait_for(self.workers.get_mut(number).and_then(Option::take).expect("a worker that runs"))
+    }
+
+    /// Waits for the coordinator to end by itself, and gives its exit code.
+    ///
+    /// # Panics
+    /// It goes on.
+    #[allow(clippy::expect_used, reason = "test support")]
+    pub fn wait_for_coordinator(&mut self) -> Option<i32> {
+        wait_for(self.coordinator.take().expect("a coordinator that runs"))
     }
 
     /// Runs a client command against this cluster.
@@ -225,6 +285,14 @@ impl Cluster {
         }
     }
 
+    /// The last line that the newest coordinator has written to standard error.
+    #[must_use]
+    pub fn last_words_of_the_coordinator(&self) -> String {
+        let log = self.folder.join(format!("coordinator-{}.err", self.coordinator_start));
+        let log = std::fs::read_to_string(log).unwrap_or_default();
+        log.lines().last().unwrap_or_default().to_owned()
+    }
+
     /// The ends of all logs.
     #[must_use]
     pub fn logs(&self) -> String {
@@ -239,6 +307,18 @@ impl Cluster {
             text.push_str(&format!("== {}\n{last}\n", path.display()));
         }
         text
+    }
+}
+
+#[allow(clippy::expect_used, reason = "test support")]
+fn wait_for(mut child: Child) -> Option<i32> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            return status.code();
+        }
+        assert!(Instant::now() < deadline, "the process does not end");
+        std::thread::sleep(LOOK);
     }
 }
 

@@ -2,8 +2,8 @@
 //! that a seed decides.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rand::Rng;
@@ -33,10 +33,19 @@ pub const FAULTS: [Fault; 5] = [Fault::Overloaded, Fault::Broken, Fault::Truncat
 /// Bytes that a sound connection may carry from the server before it is closed, so that there are always new ones.
 const LIFE: usize = 4 << 20;
 
+/// What the proxy is told, and what it tells.
+#[derive(Default)]
+struct Shared {
+    counts: [AtomicUsize; FAULTS.len()],
+    /// Requests whose head has this in it are never answered.
+    silent_about: OnceLock<String>,
+    unanswered: AtomicUsize,
+}
+
 /// A running proxy; stops when dropped.
 pub struct Proxy {
     address: SocketAddr,
-    counts: Arc<[AtomicUsize; FAULTS.len()]>,
+    shared: Arc<Shared>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -48,24 +57,25 @@ impl Proxy {
     pub async fn start(server: SocketAddr, seed: u64, probability: f64) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let counts: Arc<[AtomicUsize; FAULTS.len()]> = Arc::default();
-        let told = Arc::clone(&counts);
+        let shared: Arc<Shared> = Arc::default();
+        let told = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             let mut random = Pcg64Mcg::seed_from_u64(seed);
             while let Ok((client, _)) = listener.accept().await {
                 let kind = random.random_bool(probability).then(|| random.random_range(0..FAULTS.len()));
                 let cut_after = random.random_range(1..4000);
-                if let Some(count) = kind.and_then(|kind| told.get(kind)) {
+                if let Some(count) = kind.and_then(|kind| told.counts.get(kind)) {
                     count.fetch_add(1, Ordering::Relaxed);
                 }
                 let fault = kind.and_then(|kind| FAULTS.get(kind)).copied();
+                let shared = Arc::clone(&told);
                 tokio::spawn(async move {
                     // A connection that ends early is what this is for.
-                    let _ = carry(client, server, fault, cut_after).await;
+                    let _ = carry(client, server, fault, cut_after, &shared).await;
                 });
             }
         });
-        Ok(Self { address, counts, task })
+        Ok(Self { address, shared, task })
     }
 
     /// Where it listens.
@@ -74,10 +84,28 @@ impl Proxy {
         self.address
     }
 
+    /// Puts itself before the server that an environment points `object_store` at.
+    pub fn put_before(&self, environment: &mut [(&'static str, String)]) {
+        for (_, url) in environment.iter_mut().filter(|(name, _)| *name == "AWS_ENDPOINT_URL") {
+            *url = format!("http://{}", self.address);
+        }
+    }
+
+    /// From now on no request with `words` in its first line is answered, nor refused: it just stays open.
+    pub fn fall_silent_about(&self, words: &str) {
+        let _ = self.shared.silent_about.set(words.to_owned());
+    }
+
+    /// How many requests were never answered.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.shared.unanswered.load(Ordering::Relaxed)
+    }
+
     /// How often each fault has happened.
     #[must_use]
     pub fn counts(&self) -> Vec<(Fault, usize)> {
-        FAULTS.into_iter().zip(self.counts.iter().map(|count| count.load(Ordering::Relaxed))).collect()
+        FAULTS.into_iter().zip(self.shared.counts.iter().map(|count| count.load(Ordering::Relaxed))).collect()
     }
 }
 
@@ -92,6 +120,7 @@ async fn carry(
     server: SocketAddr,
     fault: Option<Fault>,
     cut_after: usize,
+    shared: &Shared,
 ) -> std::io::Result<()> {
     client.set_nodelay(true)?;
     match fault {
@@ -109,7 +138,23 @@ async fn carry(
     upstream.set_nodelay(true)?;
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = upstream.into_split();
-    let up = async { tokio::io::copy(&mut from_client, &mut to_server).await.map(|_| ()) };
+    let up = async {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let count = from_client.read(&mut buffer).await?;
+            let piece = buffer.get(..count).unwrap_or_default();
+            if count == 0 {
+                return Ok::<(), std::io::Error>(());
+            }
+            if is_silent_about(shared, piece) {
+                shared.unanswered.fetch_add(1, Ordering::Relaxed);
+                // Until the client gives up.
+                while from_client.read(&mut buffer).await? > 0 {}
+                return Ok(());
+            }
+            to_server.write_all(piece).await?;
+        }
+    };
     let down = async {
         let mut buffer = vec![0; if fault == Some(Fault::Slow) { 512 } else { 64 << 10 }];
         let mut carried = 0;
@@ -139,6 +184,12 @@ async fn carry(
         done = up => done,
         done = down => done,
     }
+}
+
+/// Whether a piece that a client sent begins a request that is not to be answered. Clients send a head in one piece.
+fn is_silent_about(shared: &Shared, piece: &[u8]) -> bool {
+    let line = piece.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    shared.silent_about.get().is_some_and(|words| String::from_utf8_lossy(line).contains(words))
 }
 
 /// Reads a request's head and answers in the server's place.

@@ -28,6 +28,8 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 use s3s_fs::FileSystem;
 use tokio::net::TcpListener;
 
+use crate::survey_run::binary;
+
 /// Access key of the dev server.
 pub const ACCESS_KEY: &str = "groundbreak";
 /// Secret key of the dev server: it guards nothing.
@@ -199,6 +201,65 @@ impl TestServer {
         });
         // MinIO is ready to serve a moment after it takes connections.
         settled?.with_retry(RetryConfig { max_retries: 20, ..RetryConfig::default() }).build()
+    }
+}
+
+/// The dev server as a process of its own, to be killed and started again where it was.
+pub struct S3Process {
+    root: PathBuf,
+    address: SocketAddr,
+    process: Child,
+}
+
+impl S3Process {
+    /// Serves the folders of `root` as buckets, on a free port of this machine.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(root: &Path) -> std::io::Result<Self> {
+        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        Ok(Self { root: root.to_path_buf(), address, process: Self::spawn(root, address)? })
+    }
+
+    fn spawn(root: &Path, address: SocketAddr) -> std::io::Result<Child> {
+        let program = binary().with_file_name("dev-s3");
+        let mut command = Command::new(program);
+        command.arg(root).arg(address.to_string()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut process = command.spawn()?;
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = process.try_wait()? {
+                return Err(std::io::Error::other(format!("dev-s3 has ended ({status})")));
+            }
+            std::thread::yield_now();
+        }
+        Ok(process)
+    }
+
+    /// The environment that points `object_store` at this server.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        environment(self.address)
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Starts it again where it was killed.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_again(&mut self) -> std::io::Result<()> {
+        self.process = Self::spawn(&self.root, self.address)?;
+        Ok(())
+    }
+}
+
+impl Drop for S3Process {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

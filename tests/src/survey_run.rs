@@ -86,12 +86,10 @@ pub fn measure(arguments: &[&str]) -> Taken {
     let mut command = Command::new(binary());
     let mut child =
         command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts");
-    let of_process = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", child.id())).unwrap_or_default();
+    let process = child.id();
+    let of_process = |name: &str| std::fs::read_to_string(format!("/proc/{process}/{name}")).unwrap_or_default();
     let read = |taken: &mut Taken| {
-        let status = of_process("status");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = peak.and_then(|peak| peak.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-        taken.peak_bytes = taken.peak_bytes.max(kib.unwrap_or(0) * 1024);
+        taken.peak_bytes = taken.peak_bytes.max(peak_memory(process).unwrap_or(0));
         // After the name in brackets: state, then numbers, of which utime and stime are the 11th and 12th.
         let stat = of_process("stat");
         let ticks: Vec<f64> = stat
@@ -118,6 +116,15 @@ pub fn measure(arguments: &[&str]) -> Taken {
     let ended = child.wait().expect("the process ends");
     assert!(ended.success(), "groundbreak {} failed with {ended}", arguments.join(" "));
     taken
+}
+
+/// The most memory that a process ever held, bytes (`VmHWM`).
+#[must_use]
+pub fn peak_memory(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = peak.trim().trim_end_matches("kB").trim().parse().ok()?;
+    kib.checked_mul(1024)
 }
 
 /// The files below a folder by relative path, with their bytes.

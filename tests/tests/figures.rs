@@ -4,13 +4,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a measurement")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
 
+#[path = "figures/processes.rs"]
+mod processes;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use coordinator::journal::record::Submitted;
 use coordinator::journal::{Journal, JournalStore, Record};
+use coordinator::schedule::event::Attempt;
 use coordinator::{Coordinator, CoordinatorConfig, NoResults, RuntimeClock, SlateStore};
+use groundbreak_tests::figures::{figure, grouped};
 use groundbreak_tests::plan;
 use groundbreak_tests::s3::TestServer;
 use imagery::commit::Output;
@@ -94,6 +99,7 @@ async fn a_coordinator_with_a_million_jobs_done_serves_again_in_ten_seconds() {
         priority: 100,
         version: survey::VERSION.to_owned(),
         submission: String::new(),
+        since: Attempt::default(),
     };
     let keys: Vec<JobKey> = std::iter::once(JobKey::Calibrate(0))
         .chain((0..SIDE).flat_map(|y| (0..SIDE).map(move |x| JobKey::Detect(Block { level: 0, y, x }))))
@@ -120,7 +126,11 @@ async fn a_coordinator_with_a_million_jobs_done_serves_again_in_ten_seconds() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     let took = begun.elapsed();
-    println!("and its survey goes on: {:.2} s with {} jobs done", took.as_secs_f64(), keys.len());
+    figure(
+        &format!("coordinator restarted with {} jobs done: serving again", grouped(keys.len() as f64)),
+        "< 10 s",
+        &format!("{:.2} s", took.as_secs_f64()),
+    );
     assert_eq!(told.stages.iter().map(|stage| stage.done).sum::<u64>(), keys.len() as u64);
     assert!(took < Duration::from_secs(10), "{took:?}");
     coordinator.stop().await;
@@ -204,9 +214,10 @@ async fn five_thousand_jobs_a_second_are_given_out_and_written_down() {
     // The last calls waited in vain for a fifth of a second.
     let took = begun.elapsed().saturating_sub(Duration::from_millis(200));
     let rate = done as f64 / took.as_secs_f64();
-    println!(
-        "{done} jobs given out, reported and durable on local S3 in {:.2} s: {rate:.0} jobs/s",
-        took.as_secs_f64()
+    figure(
+        &format!("{} jobs given out, reported and durable, by gRPC and local S3", grouped(done as f64)),
+        "≥ 5,000 jobs/s",
+        &format!("{} jobs/s", grouped(rate)),
     );
     assert!(done >= u64::from(SIDE.unsigned_abs().pow(2)), "{done}");
     assert!(rate >= 5000.0, "{rate}");

@@ -155,6 +155,7 @@ async fn what_failed_for_good_is_tried_again_with_all_that_hangs_on_it() {
     let worker = first.worker("worker", |key| if key == TILE { Act::Fail(FailureClass::BadInput) } else { Act::Do });
     assert_eq!(first.survey().await.failed_jobs.len(), 1);
     worker.leave().await;
+    let since = first.coordinator.submitted("a").await.unwrap().unwrap().since;
 
     let again = first.reopened().await;
     let worker = again.worker("worker", |_| Act::Do);
@@ -163,6 +164,8 @@ async fn what_failed_for_good_is_tried_again_with_all_that_hangs_on_it() {
     assert!(done.contains(&TILE) && done.contains(&JobKey::Assemble(1)));
     assert!(!done.contains(&JobKey::Calibrate(0)));
     assert!(done.iter().filter(|key| matches!(key, JobKey::Detect(_))).count() == 1);
+    // What was given out before, and may have been computed from the gap, counts no more.
+    assert!(again.coordinator.submitted("a").await.unwrap().unwrap().since > since);
     worker.leave().await;
 }
 

@@ -11,6 +11,7 @@ use survey::scene::BandName;
 
 use crate::journal::Record;
 use crate::journal::record::{Received, Submitted};
+use crate::schedule::event::Attempt;
 
 /// An output in a folder.
 pub fn folder(path: &std::path::Path) -> Output {
@@ -40,6 +41,7 @@ pub fn submitted(survey: &str) -> Record {
         priority: 0,
         version: survey::VERSION.into(),
         submission: String::new(),
+        since: Attempt { epoch: 3, counter: 14 },
     })
 }
 

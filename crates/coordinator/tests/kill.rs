@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use coordinator::SlateStore;
 use coordinator::journal::record::Submitted;
 use coordinator::journal::{Journal, JournalStore, Record};
+use coordinator::schedule::event::Attempt;
 use imagery::commit::Output;
 use imagery::store::Stores;
 use survey::ids::{Digest, SurveyId};
@@ -40,6 +41,7 @@ fn submitted() -> Record {
         priority: 100,
         version: "1".into(),
         submission: String::new(),
+        since: Attempt::default(),
     })
 }
 

@@ -58,6 +58,9 @@ pub struct Args {
     /// Seconds without a word after which a worker's jobs are given to others.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     lease: u64,
+    /// Seconds without progress after which an attempt is given up, although its worker is heard of.
+    #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    stall: u64,
     /// The most that a worker of this fleet gives one job, such as 4GiB. Surveys with a larger job are refused.
     #[arg(long, default_value = "4GiB")]
     job_memory: ByteSize,
@@ -130,6 +133,7 @@ pub fn run(args: &Args) -> Result<()> {
         state.check_writable().await?;
         let mut config = CoordinatorConfig::new(names::process(), embedded::halo_px);
         config.policy.lease = Duration::from_secs(args.lease);
+        config.policy.stall = Duration::from_secs(args.stall);
         config.max_job_memory = args.job_memory.0;
         config.allowed_prefixes.clone_from(&args.allowed);
         let incoming = TcpIncoming::bind(args.listen)

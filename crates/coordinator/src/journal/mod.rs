@@ -38,6 +38,16 @@ pub enum JournalError {
         /// What the store says.
         cause: String,
     },
+    /// The disk is full.
+    #[error(
+        "{journal}: the journal cannot be written: {cause}; free some space, and start again: it goes on from here"
+    )]
+    Full {
+        /// Where the journal is.
+        journal: String,
+        /// What the system says.
+        cause: String,
+    },
     /// What stands there is no journal.
     #[error("{journal}: {cause}; restore the folder `journal` from a backup, or take another place")]
     Damaged {

@@ -5,6 +5,8 @@ use survey::failure::FailureClass;
 use survey::ids::SurveyId;
 use survey::job::{JobKey, ObjectRef};
 
+use crate::schedule::event::Attempt;
+
 /// Something that outlives a coordinator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
@@ -116,6 +118,8 @@ pub struct Submitted {
     pub version: String,
     /// Digest of the spec's submission; empty where a plan was submitted.
     pub submission: String,
+    /// The first attempt whose completion counts.
+    pub since: Attempt,
 }
 
 /// What is left of a survey that is over.

@@ -23,6 +23,7 @@ use survey::job::{JobKey, ObjectRef};
 
 use crate::journal::books::{Books, JobBook, SubmissionBook, SubmissionFate, SurveyBook};
 use crate::journal::record::{Received, Record, Submitted, SurveyEnd};
+use crate::schedule::event::Attempt;
 
 /// The row that says who has the journal.
 pub(crate) const OWNER: &[u8] = b"owner";
@@ -170,6 +171,7 @@ impl Rows {
             version: submitted.version.clone(),
             submission: submitted.submission.clone(),
             generation: *generation,
+            since: Some(v1::Attempt { epoch: submitted.since.epoch, counter: submitted.since.counter }),
             end: end.as_ref().map(|end| v1::SurveyEnd {
                 survey: Some(end.survey.clone()),
                 ledgers: end.ledgers.iter().map(object_to_wire).collect(),
@@ -258,6 +260,7 @@ fn survey_book(survey: SurveyId, row: v1::SurveyRow) -> Result<SurveyBook, Conve
             priority: row.priority,
             version: row.version,
             submission: row.submission,
+            since: row.since.map_or_else(Attempt::default, |v1::Attempt { epoch, counter }| Attempt { epoch, counter }),
         },
         end: end.transpose()?,
         generation: row.generation,

@@ -47,6 +47,8 @@ const ATTEMPTS: u32 = 8;
 /// cost tens of thousands of requests one after the other.
 const READ_AHEAD: usize = 8 << 20;
 const READS_AT_ONCE: usize = 4;
+/// What the system says of a full disk (ENOSPC).
+const DISK_FULL: &str = "No space left on device";
 /// Rows that are swept away at once.
 const SWEEP: usize = 4096;
 
@@ -366,6 +368,8 @@ fn failure(label: &str, error: &slatedb::Error) -> JournalError {
     match error.kind() {
         ErrorKind::Closed(CloseReason::Fenced) => JournalError::Fenced { journal },
         ErrorKind::Data => JournalError::Damaged { journal, cause },
+        // Of the system's error there is nothing left but its words.
+        _ if cause.contains(DISK_FULL) => JournalError::Full { journal, cause: DISK_FULL.to_owned() },
         _ => JournalError::Store { journal, cause },
     }
 }

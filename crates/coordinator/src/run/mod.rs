@@ -341,7 +341,7 @@ impl<J: Journal> Task<J> {
         pending: &mut Pending,
         turn: &mut Turn,
     ) {
-        let Begin { submitted, output, submission, records, is_left } = begin;
+        let Begin { mut submitted, output, mut submission, records, is_left } = begin;
         // Another submission may have come first.
         if let Err(error) = self.registry.admit(&submitted, &output.label()) {
             let _ = reply.send(Err(error));
@@ -359,6 +359,9 @@ impl<J: Journal> Task<J> {
             let resumed_jobs = submission.completed.len() as u64;
             info!(survey = %id, jobs = submission.graph.len(), done = resumed_jobs, "survey begins");
             if !is_left {
+                // What failed is tried again: what was given out before may have been computed without it.
+                submitted.since = self.state.next_attempt();
+                submission.since = submitted.since;
                 turn.effects.push(Effect::Record(Record::Submitted(submitted.clone())));
             }
             if !submitted.submission.is_empty() {

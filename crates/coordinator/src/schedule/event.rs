@@ -11,7 +11,7 @@ use crate::journal::Record;
 use crate::schedule::graph::Graph;
 
 /// One try at a job. Ordered: attempts of an earlier coordinator come before those of a later one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Attempt {
     /// The coordinator that gave it out.
     pub epoch: u64,
@@ -69,6 +69,8 @@ pub struct Submission {
     pub completed: BTreeMap<JobKey, ObjectRef>,
     /// Its share of the workers beside other surveys, from 1; see [`DEFAULT_PRIORITY`].
     pub priority: u32,
+    /// The first attempt whose completion counts: what earlier ones read may have been made again since.
+    pub since: Attempt,
     /// What else the journal says of it.
     pub earlier: Earlier,
 }

@@ -33,7 +33,9 @@ enum Verdict {
 }
 
 impl State {
-    /// The first completion of an open job counts, whatever its attempt: results are named by their digest.
+    /// The first completion of an open job counts, whatever its attempt: results are named by their digest. Only what was
+    /// given out before the survey was submitted (again) does not: what failed then and left a gap may be done by now, and
+    /// a result that was computed from the gap is not that of its inputs.
     pub(super) fn complete(
         &mut self,
         worker: &Arc<str>,
@@ -43,7 +45,7 @@ impl State {
     ) {
         let Completion { survey: id, key, object, wall, attempt } = completion;
         let Some(&number) = self.ids.get(&id) else { return };
-        let Some(survey) = self.surveys.get_mut(number) else { return };
+        let Some(survey) = self.surveys.get_mut(number).filter(|survey| attempt >= survey.since) else { return };
         let Some(job) = survey.graph.number(key) else { return };
         let Some(status) = survey.books.status(job) else { return };
         if let Some(booked) = survey.books.digest(job) {

@@ -19,7 +19,7 @@ use survey::job::{JobKey, ObjectRef};
 
 use crate::journal::Record;
 use crate::schedule::event::{
-    Assignment, Completion, DEFAULT_PRIORITY, Earlier, Effect, Event, Failure, Poll, Submission,
+    Assignment, Attempt, Completion, DEFAULT_PRIORITY, Earlier, Effect, Event, Failure, Poll, Submission,
 };
 use crate::schedule::graph::Graph;
 use crate::schedule::policy::Policy;
@@ -127,6 +127,7 @@ impl World {
             max_job_memory: 1 << 31,
             completed,
             priority: DEFAULT_PRIORITY,
+            since: Attempt::default(),
             earlier: Earlier::default(),
         };
         world.happen(Event::Submit(Box::new(submission)), None);

@@ -77,6 +77,8 @@ pub struct SurveyState {
     pub(crate) graph: Graph,
     pub(crate) max_job_memory: u64,
     pub(crate) priority: u32,
+    /// The first attempt whose completion counts.
+    pub(crate) since: Attempt,
     pub(crate) phase: Phase,
     pub(crate) books: Books,
     /// By stage: jobs that can be given out.
@@ -326,6 +328,12 @@ impl State {
             touched: BTreeSet::new(),
             has_fresh: false,
         }
+    }
+
+    /// The attempt that is given out next: none before it comes after.
+    #[must_use]
+    pub fn next_attempt(&self) -> Attempt {
+        Attempt { epoch: self.epoch, counter: self.next_attempt }
     }
 
     /// A survey.

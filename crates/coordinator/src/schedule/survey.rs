@@ -9,7 +9,7 @@ use survey::job::{ObjectRef, Stage};
 
 use crate::journal::Record;
 use crate::schedule::books::{Books, Status, job_of_usual_key};
-use crate::schedule::event::{Earlier, Effect, Submission};
+use crate::schedule::event::{Attempt, Earlier, Effect, Submission};
 use crate::schedule::graph::Graph;
 use crate::schedule::measure::Measure;
 use crate::schedule::policy::seed;
@@ -193,6 +193,7 @@ impl SurveyState {
             max_job_memory: 0,
             completed: BTreeMap::new(),
             priority: 1,
+            since: Attempt::default(),
             earlier: Earlier::default(),
         });
         vacant.phase = Phase::Ended;
@@ -200,7 +201,8 @@ impl SurveyState {
     }
 
     fn new(submission: Submission) -> Self {
-        let Submission { survey, name, plan, output, graph, max_job_memory, completed, priority, earlier } = submission;
+        let Submission { survey, name, plan, output, graph, max_job_memory, completed, priority, since, earlier } =
+            submission;
         let mut tally = Tally::default();
         for number in graph.numbers() {
             let (stage, cost) = (graph.stage_of(number), graph.cost(number));
@@ -216,6 +218,7 @@ impl SurveyState {
             output,
             max_job_memory,
             priority: priority.clamp(1, MAX_PRIORITY),
+            since,
             phase: Phase::Running,
             books: Books::new(graph.len()),
             queues: stages.map(|stage| Queue::new(graph.stage(stage))),

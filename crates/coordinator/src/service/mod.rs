@@ -37,7 +37,7 @@ use crate::journal::{Journal, JournalReader, JournalStore};
 use crate::metrics::{Meters, Used};
 use crate::publish::Publisher;
 use crate::run::{Command, Crew, Fate, QUEUE, Registry, Standing, Task, damaged_among, fetch_plan};
-use crate::schedule::event::{DEFAULT_PRIORITY, Failure};
+use crate::schedule::event::{Attempt, DEFAULT_PRIORITY, Failure};
 use crate::schedule::policy::Policy;
 use crate::schedule::state::State;
 use submit::{Accepted, Planners, commit_notes};
@@ -340,6 +340,7 @@ impl Coordinator {
             priority,
             version: survey::VERSION.to_owned(),
             submission: String::new(),
+            since: Attempt::default(),
         };
         self.submit_plan(submitted, plan, output, again).await
     }

@@ -18,6 +18,7 @@ use crate::journal::record::{Received, Submitted};
 use crate::journal::{Record, SubmissionFate};
 use crate::plan::{self, Depth, Planned};
 use crate::run::{Command, fetch_notes, fetch_plan};
+use crate::schedule::event::Attempt;
 use crate::service::Coordinator;
 use crate::service::spec::Spec;
 use crate::service::submit::{Accepted, commit_notes};
@@ -198,6 +199,7 @@ impl Coordinator {
             priority: received.priority,
             version: survey::VERSION.to_owned(),
             submission: received.submission,
+            since: Attempt::default(),
         };
         let accepted = self.submit_plan(submitted, plan, output.clone(), false).await?;
         output.put("spec.toml", Bytes::from(toml)).await?;

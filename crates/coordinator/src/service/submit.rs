@@ -144,8 +144,10 @@ impl Coordinator {
         }
         let output = Output::open(&submitted.output, &self.stores)?;
         let plan = fetch_plan(&output, &submitted.plan).await?;
-        let graph = graph(plan, submitted.halo_px).await?;
-        let JobBook { completed, failed, attempts: attempts_failed } = self.reader.jobs(&submitted.survey).await?;
+        // Each takes seconds where there are millions of jobs.
+        let jobs = async { Ok(self.reader.jobs(&submitted.survey).await?) };
+        let (graph, jobs) = tokio::try_join!(graph(plan, submitted.halo_px), jobs)?;
+        let JobBook { completed, failed, attempts: attempts_failed } = jobs;
         info!(survey = %submitted.survey, done = completed.len(), "a survey that was left goes on");
         let earlier = Earlier { failed, attempts_failed, is_cancelled: false };
         let submission = submission(submitted, graph, completed, earlier);
@@ -170,6 +172,7 @@ fn submission(
         max_job_memory: submitted.max_job_memory,
         completed,
         priority: submitted.priority,
+        since: submitted.since,
         earlier,
     }
 }

@@ -7,7 +7,9 @@ use survey::failure::FailureClass;
 use survey::job::JobKey;
 
 use super::{Happening, World};
-use crate::schedule::event::{Answer, Completion, DEFAULT_PRIORITY, Earlier, Effect, Event, Failure, Poll, Submission};
+use crate::schedule::event::{
+    Answer, Attempt, Completion, DEFAULT_PRIORITY, Earlier, Effect, Event, Failure, Poll, Submission,
+};
 use crate::schedule::graph::Graph;
 use crate::schedule::policy::Policy;
 use crate::schedule::state::{Phase, State};
@@ -349,6 +351,7 @@ fn submission_of(plan: &survey::plan::SurveyPlan) -> Submission {
         max_job_memory: 1 << 40,
         completed: BTreeMap::new(),
         priority: DEFAULT_PRIORITY,
+        since: Attempt::default(),
         earlier: Earlier::default(),
     }
 }
@@ -490,4 +493,50 @@ fn a_survey_that_is_forgotten_leaves_nothing_behind_and_can_come_again() {
     world.state.forget(&world.survey);
     assert_eq!(world.phase(), Phase::Running);
     assert_eq!(leased(&mut world, 0), ["calibrate/0"]);
+}
+
+#[test]
+fn what_was_computed_from_a_gap_does_not_count_once_the_survey_is_submitted_again() {
+    let plan = plan_of_cells(&[(0, 0, &[0])], 512, 1);
+    let (pair, tile) = (JobKey::Calibrate(0), JobKey::Detect(survey::grid::Block { level: 0, y: 0, x: 0 }));
+    let mut desk = Desk::new(Policy::default(), submission_of(&plan));
+    let completion = |assignment: &crate::schedule::event::Assignment, content: &str| Completion {
+        survey: plan.survey.clone(),
+        key: assignment.job.key,
+        attempt: assignment.attempt,
+        object: object(content),
+        wall: Duration::ZERO,
+    };
+    let calibration = desk.poll(1 << 40, 1, vec![], vec![]).assignments;
+    let failure = Failure {
+        survey: plan.survey.clone(),
+        key: pair,
+        attempt: calibration[0].attempt,
+        class: FailureClass::BadInput,
+        message: "the scenes cannot be compared".into(),
+        damaged: vec![],
+    };
+    let without = desk.poll(1 << 40, 1, vec![], vec![failure]).assignments;
+    assert_eq!((without[0].job.key, without[0].job.inputs[0].object.is_none()), (tile, true), "it goes on with a gap");
+    let late = completion(&without[0], "computed without the calibration");
+
+    // The survey is stopped before that is reported, and submitted again: what failed may succeed now.
+    let _ = step(&mut desk.state, Event::Cancel(plan.survey.clone()), desk.now);
+    let again = Submission { since: desk.state.next_attempt(), ..submission_of(&plan) };
+    let _ = step(&mut desk.state, Event::Submit(Box::new(again)), desk.now);
+    let calibration = desk.poll(1 << 40, 1, vec![], vec![]).assignments;
+    assert_eq!(calibration[0].job.key, pair);
+    let with = desk.poll(1 << 40, 1, vec![completion(&calibration[0], "a calibration")], vec![]).assignments;
+    assert_eq!((with[0].job.key, with[0].job.inputs[0].object.is_some()), (tile, true));
+
+    let booked = |desk: &Desk| desk.state.survey(&plan.survey).unwrap().object(tile);
+    let answer = desk.poll(1 << 40, 0, vec![late.clone()], vec![]);
+    assert!(answer.acknowledged.contains(&late.attempt), "its worker need not say it again");
+    assert_eq!(booked(&desk), None);
+    let sound = completion(&with[0], "computed with the calibration");
+    desk.poll(1 << 40, 0, vec![sound.clone()], vec![]);
+    desk.poll(1 << 40, 0, vec![late], vec![]);
+    assert_eq!(booked(&desk), Some(sound.object));
+    let alarms = desk.state.survey(&plan.survey).unwrap().tally().alarms;
+    assert_eq!(alarms, 0, "other inputs make other bytes: no machine is broken");
 }

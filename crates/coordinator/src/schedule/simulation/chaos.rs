@@ -10,20 +10,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use survey::failure::FailureClass;
-use survey::ids::SurveyId;
+use survey::ids::{Digest, SurveyId};
 use survey::job::{JobKey, ObjectRef};
 use survey::plan::SurveyPlan;
 
 use super::CLASSES;
 use crate::journal::Record;
-use crate::schedule::event::{Answer, Assignment, Completion, Earlier, Effect, Event, Failure, Poll, Submission};
+use crate::schedule::event::{
+    Answer, Assignment, Attempt, Completion, Earlier, Effect, Event, Failure, Poll, Submission,
+};
 use crate::schedule::graph::Graph;
 use crate::schedule::policy::{Policy, mix};
 use crate::schedule::state::{Phase, State};
 use crate::schedule::step::step;
 use crate::testing::{object, plan_of_cells};
 
-/// Steps that all runs take together, at least.
+/// Steps that all runs take together, at least, where `GROUNDBREAK_STEPS` says no other number (`make chaos`).
 const STEPS: u64 = 1_000_000;
 /// Happenings of one run.
 const HAPPENINGS: u32 = 3000;
@@ -67,6 +69,10 @@ struct Faults {
     submitted_again: u64,
     repeated: u64,
     late_counted: u64,
+    /// Completions from before a survey was submitted again, of jobs that are open.
+    fenced: u64,
+    /// Jobs booked that read less than all their inputs.
+    made_of_gaps: u64,
     other_bytes: u64,
     alarms: u64,
     expired: u64,
@@ -107,6 +113,8 @@ struct Durable {
     failed: BTreeMap<(SurveyId, JobKey), (FailureClass, String)>,
     counted: Vec<(SurveyId, JobKey, FailureClass)>,
     cancelled: BTreeSet<SurveyId>,
+    /// The first attempts that count of surveys that were submitted again.
+    since: BTreeMap<SurveyId, Attempt>,
 }
 
 struct Fleet {
@@ -123,6 +131,8 @@ struct Fleet {
     wire: Vec<Message>,
     reads: Vec<(SurveyId, ObjectRef)>,
     reported: Vec<Completion>,
+    /// By the digest of what was ever committed: the inputs that were missing.
+    made: BTreeMap<Digest, BTreeSet<JobKey>>,
     /// Completions of calls that are not answered yet.
     unanswered: BTreeMap<(String, u64), Vec<Completion>>,
     /// The next step that records something is the coordinator's last.
@@ -169,6 +179,7 @@ impl Fleet {
             wire: Vec::new(),
             reads: Vec::new(),
             reported: Vec::new(),
+            made: BTreeMap::new(),
             unanswered: BTreeMap::new(),
             is_doomed: false,
             faults: Faults::default(),
@@ -208,6 +219,7 @@ impl Fleet {
                 .filter_map(|(place, object)| Some((of_survey(place)?, object.clone())))
                 .collect(),
             priority: 50 + u32::try_from(id.0.len()).unwrap() * 10,
+            since: self.since(id),
             earlier: Earlier {
                 failed: self
                     .durable
@@ -228,14 +240,36 @@ impl Fleet {
         self.happen(Event::Submit(Box::new(self.submission(&plan))));
     }
 
-    /// As a person would: what failed is tried again. What read it stays done, which is harder than what `resume` does.
+    /// As a person would, and as `resume` does: what failed is tried again, and what reads it, and what was given out
+    /// before counts no more.
     fn submit_again(&mut self, id: &SurveyId) {
+        let plan = self.durable.plans[id].clone();
+        let graph = Graph::new(&plan, 16);
+        let failed = self.durable.failed.keys().filter(|(survey, _)| survey == id);
+        let stale = graph.downstream(failed.filter_map(|(_, key)| graph.number(*key)).collect::<Vec<_>>());
+        let is_stale = |key: &JobKey| graph.number(*key).is_some_and(|number| stale.contains(&number));
+        self.durable.booked.retain(|(survey, key), _| survey != id || !is_stale(key));
         self.durable.cancelled.remove(id);
         self.durable.failed.retain(|(survey, _), _| survey != id);
         self.durable.counted.retain(|(survey, ..)| survey != id);
+        self.durable.since.insert(id.clone(), self.state.next_attempt());
         self.faults.submitted_again += 1;
-        let plan = self.durable.plans[id].clone();
         self.happen(Event::Submit(Box::new(self.submission(&plan))));
+    }
+
+    /// The first attempt of a survey that counts.
+    fn since(&self, id: &SurveyId) -> Attempt {
+        self.durable.since.get(id).copied().unwrap_or_default()
+    }
+
+    /// What a job commits, which depends on what it reads: where inputs are missing it says which.
+    fn made_by(&mut self, done: &Assignment, word: &str) -> ObjectRef {
+        let missing = done.job.inputs.iter().filter(|input| input.object.is_none()).map(|input| input.from);
+        let missing: BTreeSet<JobKey> = missing.collect();
+        let gaps: String = missing.iter().map(|key| format!(" without {key}")).collect();
+        let object = object(&format!("{}{gaps}{word}", done.job.key));
+        self.made.insert(object.digest, missing);
+        object
     }
 
     fn write(&mut self, record: Record) {
@@ -243,6 +277,10 @@ impl Fleet {
         match record {
             Record::Completed { survey, key, object } => {
                 assert!(!durable.cancelled.contains(&survey), "{survey} is cancelled");
+                let is_gap = |from: &JobKey| durable.failed.contains_key(&(survey.clone(), *from));
+                let gaps = &self.made[&object.digest];
+                assert!(gaps.iter().all(is_gap), "{key} was made without {gaps:?}, which are no gaps (any more)");
+                self.faults.made_of_gaps += u64::from(!gaps.is_empty());
                 let place = (survey, key);
                 assert!(!durable.failed.contains_key(&place), "{key} had failed for good");
                 assert_eq!(durable.booked.insert(place, object), None, "{key} is booked twice");
@@ -325,7 +363,8 @@ impl Fleet {
         }
         // What is acknowledged is durable, or never will be needed.
         for completion in self.unanswered.remove(&(worker.clone(), sequence)).unwrap_or_default() {
-            if !answer.acknowledged.contains(&completion.attempt) {
+            if !answer.acknowledged.contains(&completion.attempt) || completion.attempt < self.since(&completion.survey)
+            {
                 continue;
             }
             let place = (completion.survey.clone(), completion.key);
@@ -438,14 +477,13 @@ impl Fleet {
     }
 
     fn done(&mut self, index: usize, which: usize, has_other_bytes: bool) {
-        let member = &mut self.members[index];
-        let (done, _) = member.running.remove(which);
-        let content = format!("{}{}", done.job.key, if has_other_bytes { " other" } else { "" });
+        let (done, _) = self.members[index].running.remove(which);
+        let object = self.made_by(&done, if has_other_bytes { " other" } else { "" });
         let completion = Completion {
             survey: done.survey,
             key: done.job.key,
             attempt: done.attempt,
-            object: object(&content),
+            object,
             wall: Duration::from_millis(self.dice.below(3000) as u64),
         };
         self.faults.other_bytes += u64::from(has_other_bytes);
@@ -534,6 +572,7 @@ impl Fleet {
                 self.faults.repeated += 1;
                 let place = (again.survey.clone(), again.key);
                 let was_open = !self.durable.booked.contains_key(&place);
+                self.faults.fenced += u64::from(was_open && again.attempt < self.since(&again.survey));
                 self.members[index].completed.push(again);
                 self.call(index, 0);
                 if let Some(Message::Call(poll)) = self.wire.pop() {
@@ -573,13 +612,16 @@ impl Fleet {
                 let newborn = self.newborn();
                 let dead = std::mem::replace(&mut self.members[index], newborn);
                 self.faults.deaths += 1;
-                self.reported.extend(dead.running.into_iter().map(|(running, _)| Completion {
-                    survey: running.survey,
-                    key: running.job.key,
-                    attempt: running.attempt,
-                    object: object(&running.job.key.to_string()),
-                    wall: Duration::ZERO,
-                }));
+                for (running, _) in dead.running {
+                    let object = self.made_by(&running, "");
+                    self.reported.push(Completion {
+                        survey: running.survey,
+                        key: running.job.key,
+                        attempt: running.attempt,
+                        object,
+                        wall: Duration::ZERO,
+                    });
+                }
             }
             2 => {
                 // A worker is stopped; another takes its place.
@@ -625,8 +667,10 @@ impl Fleet {
                 self.happen(Event::Damaged { survey, damaged });
             }
             11 if self.dice.chance(300) => {
-                let cancelled = self.surveys_at(Phase::Cancelled);
-                if let Some(id) = cancelled.get(self.dice.below(cancelled.len())) {
+                let has_gaps = |id: &SurveyId| self.durable.failed.keys().any(|(survey, _)| survey == id);
+                let mut over = self.surveys_at(Phase::Cancelled);
+                over.extend(self.surveys_at(Phase::Ended).into_iter().filter(has_gaps));
+                if let Some(id) = over.get(self.dice.below(over.len())) {
                     self.submit_again(&id.clone());
                 }
             }
@@ -692,7 +736,7 @@ impl Faults {
         }
     }
 
-    fn counters(&mut self) -> [&mut u64; 25] {
+    fn counters(&mut self) -> [&mut u64; 27] {
         [
             &mut self.lost,
             &mut self.doubled,
@@ -710,6 +754,8 @@ impl Faults {
             &mut self.submitted_again,
             &mut self.repeated,
             &mut self.late_counted,
+            &mut self.fenced,
+            &mut self.made_of_gaps,
             &mut self.other_bytes,
             &mut self.alarms,
             &mut self.expired,
@@ -722,7 +768,7 @@ impl Faults {
         ]
     }
 
-    fn values(&self) -> [u64; 25] {
+    fn values(&self) -> [u64; 27] {
         [
             self.lost,
             self.doubled,
@@ -740,6 +786,8 @@ impl Faults {
             self.submitted_again,
             self.repeated,
             self.late_counted,
+            self.fenced,
+            self.made_of_gaps,
             self.other_bytes,
             self.alarms,
             self.expired,
@@ -780,9 +828,12 @@ fn run(seed: u64) -> Faults {
 
 #[test]
 fn in_a_million_steps_no_job_is_lost_or_booked_twice_and_every_survey_ends() {
+    #[allow(clippy::disallowed_methods, reason = "how long a test runs is up to whoever runs it")]
+    let asked = std::env::var("GROUNDBREAK_STEPS");
+    let steps = asked.map_or(STEPS, |steps| steps.parse().expect("GROUNDBREAK_STEPS is a number"));
     let mut faults = Faults::default();
     let mut seed = 0;
-    while faults.steps < STEPS {
+    while faults.steps < steps {
         faults.add(&run(seed));
         seed += 1;
     }

@@ -7,13 +7,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
+use groundbreak_tests::figures::{figure, grouped};
 use survey::ids::SurveyId;
 use survey::job::{JobKey, ObjectRef};
 use survey::plan::SurveyPlan;
 
 use super::chaos::Dice;
 use crate::schedule::event::{
-    Answer, Assignment, Completion, DEFAULT_PRIORITY, Earlier, Effect, Event, Poll, Submission,
+    Answer, Assignment, Attempt, Completion, DEFAULT_PRIORITY, Earlier, Effect, Event, Poll, Submission,
 };
 use crate::schedule::graph::Graph;
 use crate::schedule::policy::{Policy, mix, seed};
@@ -104,6 +105,7 @@ impl Cluster {
             max_job_memory: 1 << 40,
             completed: BTreeMap::new(),
             priority,
+            since: Attempt::default(),
             earlier: Earlier::default(),
         };
         self.happen(Event::Submit(Box::new(submission)));
@@ -347,11 +349,10 @@ fn a_thousand_workers_spend_their_time_on_jobs() {
     cluster.state.check().unwrap();
     let elapsed_ms = cluster.now_ms;
     let efficiency = cluster.useful_ms as f64 / (elapsed_ms as f64 * 2000.0);
-    println!(
-        "{jobs} jobs on 1000 workers of 2 slots in {:.1} s: efficiency {:.2} %, {:.1} jobs an answer",
-        elapsed_ms as f64 / 1000.0,
-        efficiency * 100.0,
-        jobs as f64 / cluster.answers_with_work as f64
+    figure(
+        &format!("1,000 simulated workers of 2 slots, {} jobs", grouped(jobs as f64)),
+        "≥ 95 % of the slots' time on jobs",
+        &format!("{:.2} %, {:.1} jobs an answer", efficiency * 100.0, jobs as f64 / cluster.answers_with_work as f64),
     );
     assert!(efficiency >= 0.95, "{efficiency}");
     // An answer is worth seconds of work.

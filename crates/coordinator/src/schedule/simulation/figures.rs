@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use groundbreak_tests::figures::{figure, grouped};
 use survey::ids::Digest;
 use survey::job::{JobKey, ObjectRef};
 use survey::plan::SurveyPlan;
@@ -40,6 +41,7 @@ fn submission(plan: &SurveyPlan, graph: Graph) -> Submission {
         max_job_memory: 1 << 40,
         completed: BTreeMap::new(),
         priority: DEFAULT_PRIORITY,
+        since: Attempt::default(),
         earlier: Earlier::default(),
     }
 }
@@ -152,9 +154,11 @@ fn steps_a_second_on_one_core() {
         let (steps, booked, inside) = survey(&mut state, 1000, slots, submission(&plan, Graph::new(&plan, 16)));
         let seconds = inside.as_secs_f64();
         let (rate, jobs) = (steps as f64 / seconds, booked as f64 / seconds);
-        println!(
-            "{slots} slots, batches of up to {batch_jobs}: {steps} steps, {booked} jobs in {seconds:.2} s of a core: \
-             {rate:.0} steps/s, {jobs:.0} jobs/s"
+        let asked = if batch_jobs > 1 { "≥ 100,000 jobs/s" } else { "≥ 100,000 steps/s" };
+        figure(
+            &format!("scheduling on one core, batches of up to {batch_jobs}: {steps} steps, {booked} jobs"),
+            asked,
+            &format!("{} steps/s, {} jobs/s", grouped(rate), grouped(jobs)),
         );
         assert!(rate >= 100_000.0 || batch_jobs > 1, "{rate}");
         assert!(jobs >= 100_000.0, "{jobs}");
@@ -175,11 +179,11 @@ fn ten_million_jobs_in_less_than_two_gibibytes() {
     let mut state = State::new(1, Policy::default());
     let (steps, booked, inside) = survey(&mut state, 1000, 2, submission);
     let peak = peak_memory();
-    println!(
-        "{jobs} jobs planned, leased and completed in {:.1} s ({steps} steps, {:.1} s of a core in them): peak {} MiB",
-        began.elapsed().as_secs_f64(),
-        inside.as_secs_f64(),
-        peak >> 20
+    let (all, inside) = (began.elapsed().as_secs_f64(), inside.as_secs_f64());
+    figure(
+        &format!("{} jobs planned, leased and completed in {steps} steps", grouped(jobs as f64)),
+        "< 2 GiB",
+        &format!("{} MiB at most; {inside:.0} s of a core in steps, {all:.0} s in all", peak >> 20),
     );
     assert!(jobs >= 10_000_000);
     assert_eq!(booked, jobs);
