@@ -177,14 +177,16 @@ impl<J: Journal> Task<J> {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let stop = loop {
             let mut commands = Vec::new();
+            // The tick first: calls without end must not keep time from passing.
             let is_tick = tokio::select! {
+                biased;
+                _ = ticks.tick() => true,
                 taken = self.commands.recv_many(&mut commands, BATCH) => {
                     if taken == 0 {
                         break None;
                     }
                     false
                 }
-                _ = ticks.tick() => true,
             };
             match self.turn(commands, is_tick, &mut pending).await {
                 Ok(None) => {}
