@@ -101,7 +101,9 @@ fn an_undisturbed_survey_is_done_without_a_failed_attempt() {
 
 #[test]
 fn the_same_seed_goes_the_same_way() {
-    for seed in 0..3 {
+    // One in twenty: each is done twice.
+    let first = number("GROUNDBREAK_FIRST_SEED", 0);
+    for seed in first..first + number("GROUNDBREAK_SEEDS", SEEDS).div_ceil(20) {
         let (first, second) = (stormy(seed).unwrap().trace, stormy(seed).unwrap().trace);
         assert!(first.len() > 1000, "{} events", first.len());
         let differs = first.iter().zip(&second).position(|(one, other)| one != other);

@@ -34,8 +34,6 @@ pub struct Report {
     pub published: Vec<SurveyOutcome>,
     /// The survey as its client saw it last.
     pub survey: v1::Survey,
-    /// How long it took.
-    pub took: Duration,
     /// What happened, in order.
     pub trace: Vec<String>,
 }
@@ -72,7 +70,8 @@ fn simulate(seed: u64, faults: &[Fault], is_calm: bool) -> Result<Report, String
     }
     sim.client("client", world::client(Arc::clone(&world)));
 
-    let mut storm = Storm { world: &world, witness: &witness, open: faults.to_vec(), begun: Vec::new() };
+    let mut storm =
+        Storm { world: &world, witness: &witness, open: faults.to_vec(), begun: Vec::new(), dying: Vec::new() };
     loop {
         witness.at(sim.elapsed());
         storm.blow(&mut sim);
@@ -81,14 +80,12 @@ fn simulate(seed: u64, faults: &[Fault], is_calm: bool) -> Result<Report, String
         }
     }
     storm.subside(&sim);
-    let took = sim.elapsed();
     drop(sim);
     Ok(Report {
         fired: world.all_fired(),
         records: world.journal.records(),
         published: world.published(),
         survey: world.seen_over().ok_or("the client saw no end")?,
-        took,
         trace: witness.trace(),
     })
 }
@@ -100,11 +97,25 @@ struct Storm<'a> {
     open: Vec<Fault>,
     /// With the messages that had met the fault's fate before.
     begun: Vec<(Fault, u64)>,
+    /// Hosts whose connections are closed already, and what becomes of each.
+    dying: Vec<(&'static str, Death)>,
+}
+
+#[derive(Clone, Copy)]
+enum Death {
+    Crash,
+    Restart,
 }
 
 impl Storm<'_> {
     fn blow(&mut self, sim: &mut Sim<'_>) {
         let now = sim.elapsed();
+        for (host, death) in self.dying.drain(..) {
+            match death {
+                Death::Crash => sim.crash(host),
+                Death::Restart => sim.bounce(host),
+            }
+        }
         for (fault, before) in extract(&mut self.begun, |(fault, _)| fault.end <= now) {
             self.note(&fault, "ends");
             self.judge(sim, &fault, before);
@@ -129,7 +140,12 @@ impl Storm<'_> {
         self.witness.note(&format!("{:?} of {} {what}", fault.kind, fault.host));
     }
 
-    fn begin(&self, sim: &mut Sim<'_>, fault: &Fault) {
+    fn dies(&mut self, host: &'static str, death: Death) {
+        self.world.doom(host);
+        self.dying.push((host, death));
+    }
+
+    fn begin(&mut self, sim: &mut Sim<'_>, fault: &Fault) {
         let (host, kind) = (fault.host, fault.kind);
         match kind {
             Kind::Partition => sim.partition(host, "coordinator"),
@@ -141,13 +157,13 @@ impl Storm<'_> {
                 if self.is_midway() {
                     self.world.fired(kind);
                 }
-                sim.crash(host);
+                self.dies(host, Death::Crash);
             }
             Kind::WorkerCrash => {
                 if self.world.running(host) > 0 {
                     self.world.fired(kind);
                 }
-                sim.crash(host);
+                self.dies(host, Death::Crash);
             }
             Kind::WorkerLeaves => {
                 if self.world.running(host) > 0 {
@@ -160,7 +176,7 @@ impl Storm<'_> {
         }
     }
 
-    fn end(&self, sim: &mut Sim<'_>, fault: &Fault) {
+    fn end(&mut self, sim: &mut Sim<'_>, fault: &Fault) {
         let host = fault.host;
         match fault.kind {
             Kind::Partition => sim.repair(host, "coordinator"),
@@ -169,7 +185,9 @@ impl Storm<'_> {
             Kind::Held => sim.release(host, "coordinator"),
             Kind::Slow => sim.set_link_max_message_latency(host, "coordinator", LATENCY.1),
             // A worker that has not left by then is killed.
-            Kind::CoordinatorCrash | Kind::WorkerCrash | Kind::WorkerLeaves => sim.bounce(host),
+            Kind::CoordinatorCrash | Kind::WorkerCrash | Kind::WorkerLeaves => {
+                self.dies(host, Death::Restart);
+            }
             Kind::CalledTwice | Kind::CalledLate | Kind::JobFails => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,48 +28,88 @@ const LATE: u32 = 12;
 /// The oldest that a call gets before it arrives again.
 const LATEST: Duration = Duration::from_secs(40);
 
-/// A connection that was accepted.
-pub struct Accepted(TcpStream);
+/// The open connections of a host. Clones share them.
+#[derive(Clone, Default)]
+pub struct Lines(Arc<Mutex<Vec<Arc<Slot>>>>);
 
-impl Connected for Accepted {
+type Slot = Mutex<Option<TcpStream>>;
+
+impl Lines {
+    fn add(&self, stream: TcpStream) -> Line {
+        let slot = Arc::new(Slot::new(Some(stream)));
+        let mut lines = self.0.lock().unwrap();
+        lines.retain(|slot| slot.lock().unwrap().is_some());
+        lines.push(Arc::clone(&slot));
+        Line(slot)
+    }
+
+    /// Closes all, the oldest first. A runtime that is dropped would close them in the order of the numbers that its tasks
+    /// happen to have, and that is another one in each run.
+    pub fn close(&self) {
+        for slot in self.0.lock().unwrap().drain(..) {
+            drop(slot.lock().unwrap().take());
+        }
+    }
+}
+
+/// A connection.
+pub struct Line(Arc<Slot>);
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        drop(self.0.lock().unwrap().take());
+    }
+}
+
+impl Line {
+    fn with<T>(&self, poll: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match self.0.lock().unwrap().as_mut() {
+            Some(stream) => poll(Pin::new(stream)),
+            None => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+        }
+    }
+}
+
+impl Connected for Line {
     type ConnectInfo = ();
 
     fn connect_info(&self) {}
 }
 
-impl AsyncRead for Accepted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
+impl AsyncRead for Line {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_read(cx, buffer))
     }
 }
 
-impl AsyncWrite for Accepted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+impl AsyncWrite for Line {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.with(|stream| stream.poll_write(cx, bytes))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_flush(cx))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_shutdown(cx))
     }
 }
 
 /// The connections that reach this host.
-pub async fn incoming() -> io::Result<impl Stream<Item = io::Result<Accepted>>> {
+pub async fn incoming(lines: Lines) -> io::Result<impl Stream<Item = io::Result<Line>>> {
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
-    Ok(stream::unfold(listener, |listener| async {
-        let accepted = listener.accept().await.map(|(stream, _)| Accepted(stream));
-        Some((accepted, listener))
+    Ok(stream::unfold((listener, lines), |(listener, lines)| async {
+        let accepted = listener.accept().await.map(|(stream, _)| lines.add(stream));
+        Some((accepted, (listener, lines)))
     }))
 }
 
 /// A connection to the coordinator, with the time-outs and keepalives of a real one.
-pub async fn connect() -> Result<Channel, String> {
-    let dial = tower::service_fn(|_: http::Uri| async {
-        Ok::<_, io::Error>(TokioIo::new(TcpStream::connect(("coordinator", PORT)).await?))
+pub async fn connect(lines: Lines) -> Result<Channel, String> {
+    let dial = tower::service_fn(move |_: http::Uri| {
+        let lines = lines.clone();
+        async move { Ok::<_, io::Error>(TokioIo::new(lines.add(TcpStream::connect(("coordinator", PORT)).await?))) }
     });
     let endpoint = worker::client::endpoint("http://coordinator:7070")?;
     endpoint.connect_with_connector(dial).await.map_err(|error| error.to_string())

@@ -23,14 +23,14 @@ use survey::failure::FailureClass;
 use survey::grid::Cell;
 use survey::job::{JobKey, ObjectRef};
 use survey::plan::{PlannedCell, SurveyPlan};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 use worker::{
     Committed, Connector, HeartbeatDriver, JobFailure, JobRunner, JobStats, Shutdown, Work, Worker, WorkerConfig,
 };
 
 use crate::faults::Kind;
-use crate::wire::{self, Echo};
+use crate::wire::{self, Echo, Lines};
 
 /// The workers' hosts.
 pub const WORKERS: [&str; 3] = ["worker-0", "worker-1", "worker-2"];
@@ -64,6 +64,8 @@ pub struct World {
     running: Mutex<BTreeMap<&'static str, u32>>,
     /// Tells the worker of a host to leave.
     tell: Mutex<BTreeMap<&'static str, watch::Sender<Shutdown>>>,
+    /// Says that a host is about to die.
+    doom: Mutex<BTreeMap<&'static str, oneshot::Sender<()>>>,
     published: Mutex<Vec<SurveyOutcome>>,
     seen_over: Mutex<Option<v1::Survey>>,
     fired: Mutex<BTreeMap<Kind, u64>>,
@@ -80,6 +82,7 @@ impl World {
             starts: AtomicU32::new(0),
             running: Mutex::default(),
             tell: Mutex::default(),
+            doom: Mutex::default(),
             published: Mutex::default(),
             seen_over: Mutex::default(),
             fired: Mutex::default(),
@@ -112,6 +115,34 @@ impl World {
         }
     }
 
+    /// Closes a host's connections: with the next step it may be killed.
+    pub fn doom(&self, host: &str) {
+        if let Some(doom) = self.doom.lock().unwrap().remove(host) {
+            let _ = doom.send(());
+        }
+    }
+
+    /// Lives until it ends or is doomed; then its connections are closed.
+    async fn mortal(
+        &self,
+        host: &'static str,
+        lines: Lines,
+        life: impl Future<Output = turmoil::Result>,
+    ) -> turmoil::Result {
+        let (doom, doomed) = oneshot::channel();
+        self.doom.lock().unwrap().insert(host, doom);
+        let ended = tokio::select! {
+            biased;
+            Ok(()) = doomed => None,
+            ended = life => Some(ended),
+        };
+        lines.close();
+        match ended {
+            Some(ended) => ended,
+            None => std::future::pending().await,
+        }
+    }
+
     /// What was published, each time.
     pub fn published(&self) -> Vec<SurveyOutcome> {
         self.published.lock().unwrap().clone()
@@ -133,24 +164,28 @@ impl World {
 
 /// The coordinator's host: takes over the journal that the one before has left.
 pub async fn coordinator(world: Arc<World>) -> turmoil::Result {
+    let lines = Lines::default();
     let config = CoordinatorConfig::new(format!("coordinator-{}", world.start()), |_| 16);
     let (press, clock) = (Arc::new(Press(Arc::clone(&world))), Arc::new(RuntimeClock::start()));
     let (journal, stores) = (world.journal.clone(), world.stores.clone());
     let coordinator = Coordinator::start(config, &journal, world.output(), stores, press, clock).await?;
     let router = coordinator.add_to(service::server().layer(Echo(Arc::clone(&world))));
-    router.serve_with_incoming(wire::incoming().await?).await?;
-    Ok(())
+    let incoming = wire::incoming(lines.clone()).await?;
+    world.mortal("coordinator", lines, async { Ok(router.serve_with_incoming(incoming).await?) }).await
 }
 
 /// A worker's host. It has no wall clock that could be wrong: worker and protocol know durations only.
 pub async fn worker(world: Arc<World>, host: &'static str) -> turmoil::Result {
+    let lines = Lines::default();
     let name = format!("{host}-{}", world.start());
     let (tell, told) = watch::channel(Shutdown::No);
     world.tell.lock().unwrap().insert(host, tell);
     let config = WorkerConfig { name, slots: 2, memory: 4 << 30 };
-    let runner = Pretender { output: world.output(), world, host };
-    let worker = Worker::new(config, Connector::new(|| wire::connect().boxed()), Arc::new(runner));
-    Ok(worker.with_heartbeat_on(HeartbeatDriver::Task).run(told).await?)
+    let runner = Pretender { output: world.output(), world: Arc::clone(&world), host };
+    let dialled = lines.clone();
+    let connector = Connector::new(move || wire::connect(dialled.clone()).boxed());
+    let worker = Worker::new(config, connector, Arc::new(runner)).with_heartbeat_on(HeartbeatDriver::Task);
+    world.mortal(host, lines, async { Ok(worker.run(told).await?) }).await
 }
 
 /// The client's host: submits the survey until that is accepted, then watches until it is over, whatever breaks off.
@@ -184,14 +219,14 @@ pub async fn client(world: Arc<World>) -> turmoil::Result {
 }
 
 async fn submit(request: &v1::SubmitSurveyRequest) -> Result<(), tonic::Status> {
-    let channel = wire::connect().await.map_err(tonic::Status::unavailable)?;
+    let channel = wire::connect(Lines::default()).await.map_err(tonic::Status::unavailable)?;
     SurveyServiceClient::new(channel).submit_survey(request.clone()).await?;
     Ok(())
 }
 
 /// The survey in its final state; `None` where nothing was heard for too long.
 async fn watch(world: &World) -> Result<Option<v1::Survey>, tonic::Status> {
-    let channel = wire::connect().await.map_err(tonic::Status::unavailable)?;
+    let channel = wire::connect(Lines::default()).await.map_err(tonic::Status::unavailable)?;
     let request = v1::WatchSurveyRequest { survey: world.plan.survey.0.clone(), with_results: false };
     let mut client = SurveyServiceClient::new(channel);
     let Ok(states) = timeout(PATIENCE, client.watch_survey(request)).await else { return Ok(None) };
