@@ -10,7 +10,7 @@ use coordinator::auth::{Gate, Tokens};
 use coordinator::journal::memory::MemoryStore;
 use coordinator::quota::Quotas;
 use coordinator::scaler::Scaler;
-use coordinator::{Clock, Coordinator, CoordinatorConfig, NoResults, RuntimeClock, service};
+use coordinator::{Clock, Coordinator, CoordinatorConfig, NoResults, RuntimeClock, patience, service};
 use futures::stream;
 use groundbreak_tests::{plan, pretend};
 use hyper_util::rt::TokioIo;
@@ -72,7 +72,7 @@ pub async fn on_a_port(
     let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = incoming.local_addr().unwrap();
     let router = coordinator.add_to(service::server().layer(gate));
-    tokio::spawn(async move { router.serve_with_incoming(incoming).await.unwrap() });
+    tokio::spawn(async move { router.serve_with_incoming(patience::heard(incoming)).await.unwrap() });
     (address, coordinator, submission(&output).await)
 }
 
@@ -105,7 +105,7 @@ impl Server {
         let incoming = stream::unfold(dialled, |mut dialled| async {
             dialled.recv().await.map(|pipe| (Ok::<_, std::io::Error>(pipe), dialled))
         });
-        tokio::spawn(async move { router.serve_with_incoming(incoming).await.unwrap() });
+        tokio::spawn(async move { router.serve_with_incoming(patience::heard(incoming)).await.unwrap() });
         Self { output, dial }
     }
 

@@ -11,7 +11,7 @@ use bytesize::ByteSize;
 use coordinator::auth::{Gate, Tokens};
 use coordinator::quota::Quotas;
 use coordinator::scaler::Scaler;
-use coordinator::{Coordinator, CoordinatorConfig, RuntimeClock, SlateStore};
+use coordinator::{Coordinator, CoordinatorConfig, RuntimeClock, SlateStore, patience};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
@@ -147,7 +147,7 @@ pub fn run(args: &Args) -> Result<()> {
         let router = coordinator.add_to(server.layer(Gate::new(tokens.clone()).with_quotas(quotas)));
         let router = router.add_service(Scaler::new(coordinator.clone()).service());
         let (leave, left) = tokio::sync::oneshot::channel::<()>();
-        let mut serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async {
+        let mut serving = tokio::spawn(router.serve_with_incoming_shutdown(patience::heard(incoming), async {
             let _ = left.await;
         }));
         let page = match args.http {
