@@ -8,7 +8,7 @@ BIN := target/release/groundbreak
 VENV := .venv
 DEMO := demo
 
-.PHONY: help demo cluster build test test-python lint fmt doc bench gate clean
+.PHONY: help demo cluster build test test-python chaos lint fmt doc bench gate clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ $(VENV)/ready: tests/requirements.txt
 	@echo "==> installing the programs that check our files from outside ($(VENV))"
 	@python3 -m venv $(VENV) && $(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt \
 	  && touch $@ || { echo "    not installed: the tests that need them are skipped"; mkdir -p $(VENV); }
+
+chaos: ## Simulates 10000 surveys on a failing network (SEEDS=… says otherwise).
+	@GROUNDBREAK_SEEDS=$(or $(SEEDS),10000) cargo test --release --locked --workspace --test turmoil -- --nocapture
 
 lint: ## Checks format, lints and documentation.
 	@echo "==> formatting"

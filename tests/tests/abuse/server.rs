@@ -64,7 +64,7 @@ pub async fn on_a_port(
     let stores = Stores::new(&[], OUTPUT).unwrap();
     let output = Output::open(OUTPUT, &stores).unwrap();
     let mut config = CoordinatorConfig::new("a".into(), |_| 16);
-    config.policy.lease = lease;
+    config.policy = config.policy.with_lease(lease);
     let (journal, clock) = (MemoryStore::default(), Arc::new(RuntimeClock::start()));
     let press = Arc::new(NoResults);
     let coordinator = Coordinator::start(config, &journal, output.clone(), stores, press, clock.clone()).await.unwrap();

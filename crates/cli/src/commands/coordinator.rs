@@ -115,7 +115,7 @@ pub fn run(args: &Args) -> Result<()> {
         let mut signals = Signals::listen()?;
         state.check_writable().await?;
         let mut config = CoordinatorConfig::new(names::process(), embedded::halo_px);
-        config.policy.lease = Duration::from_secs(args.lease);
+        config.policy = config.policy.with_lease(Duration::from_secs(args.lease));
         config.max_job_memory = args.job_memory.0;
         config.allowed_prefixes.clone_from(&args.allowed);
         let incoming = TcpIncoming::bind(args.listen)
