@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .compile_fds(descriptors)?;
     // KEDA's protocol, which a coordinator speaks too. It is not part of ours, nor of its description.
     let scaler = protox::compile([format!("{root}/externalscaler/externalscaler.proto")], [root])?;
+    std::fs::write(out.join("externalscaler.fds"), scaler.encode_to_vec())?;
     tonic_prost_build::configure().btree_map(".").compile_fds(scaler)?;
     Ok(())
 }

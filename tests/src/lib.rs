@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod figures;
 pub mod fixture;
 pub mod plan;
+pub mod pretend;
 pub mod proxy;
 pub mod s3;
 pub mod survey_run;

@@ -23,6 +23,8 @@ use tonic::Status;
 use tower::{Layer, Service};
 use tracing::warn;
 
+use crate::quota::Quotas;
+
 /// Shortest token: less can be guessed.
 const MIN_TOKEN: usize = 16;
 /// Most tokens of a file.
@@ -148,13 +150,22 @@ impl Tokens {
     /// # Errors
     /// `UNAUTHENTICATED` without a valid token, `PERMISSION_DENIED` with another role's.
     pub fn check(&self, path: &str, authorization: Option<&str>) -> Result<(), Status> {
+        self.permit(path, authorization.is_some(), self.bearer(authorization))
+    }
+
+    /// The role and name of the token in an `authorization` header.
+    fn bearer(&self, authorization: Option<&str>) -> Option<(Role, &str)> {
+        self.holder(authorization?.strip_prefix("Bearer ")?.trim())
+    }
+
+    fn permit(&self, path: &str, is_token_shown: bool, holder: Option<(Role, &str)>) -> Result<(), Status> {
         let Some(callers) = callers(path) else { return Ok(()) };
-        let token = authorization.and_then(|value| value.strip_prefix("Bearer "));
-        let Some(token) = token else {
-            return Err(Status::unauthenticated("this call needs a token (--token-file)"));
-        };
-        let Some((role, name)) = self.holder(token.trim()) else {
-            return Err(Status::unauthenticated("the token is not one of this coordinator's (--token-file)"));
+        let Some((role, name)) = holder else {
+            return Err(Status::unauthenticated(if is_token_shown {
+                "the token is not one of this coordinator's (--token-file)"
+            } else {
+                "this call needs a token (--token-file)"
+            }));
         };
         if callers.contains(&role) {
             return Ok(());
@@ -172,15 +183,38 @@ fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// Refuses calls without the right token. With no tokens configured it lets everything pass.
+/// Refuses calls without the right token, and those of callers that call too often. With no tokens configured whoever
+/// calls may do everything, with no quotas as often as they like.
 #[derive(Clone, Debug)]
-pub struct Gate(Option<Tokens>);
+pub struct Gate {
+    tokens: Option<Tokens>,
+    quotas: Option<Quotas>,
+}
 
 impl Gate {
     /// A gate for `tokens`; `None` is an open one.
     #[must_use]
     pub fn new(tokens: Option<Tokens>) -> Self {
-        Self(tokens)
+        Self { tokens, quotas: None }
+    }
+
+    /// The same gate, for callers that keep to their quotas.
+    #[must_use]
+    pub fn with_quotas(self, quotas: Option<Quotas>) -> Self {
+        Self { quotas, ..self }
+    }
+
+    fn check<B>(&self, request: &Request<B>) -> Result<(), Status> {
+        let authorization = request.headers().get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let holder = self.tokens.as_ref().and_then(|tokens| tokens.bearer(authorization));
+        // Before anything is refused for another reason: guessing tokens is calling, too.
+        if let Some(quotas) = &self.quotas {
+            quotas.count(request.extensions(), holder.map(|(_, name)| name))?;
+        }
+        match &self.tokens {
+            Some(tokens) => tokens.permit(request.uri().path(), authorization.is_some(), holder),
+            None => Ok(()),
+        }
     }
 }
 
@@ -213,14 +247,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if let Gate(Some(tokens)) = &self.gate {
-            let authorization =
-                request.headers().get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-            if let Err(status) = tokens.check(request.uri().path(), authorization) {
-                return Either::Left(ready(Ok(status.into_http())));
-            }
+        match self.gate.check(&request) {
+            Ok(()) => Either::Right(self.inner.call(request)),
+            Err(status) => Either::Left(ready(Ok(status.into_http()))),
         }
-        Either::Right(self.inner.call(request))
     }
 }
 

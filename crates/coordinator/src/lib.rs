@@ -4,7 +4,7 @@
 //! * [`schedule`]: the pure step function over jobs, leases and workers.
 //! * [`journal`]: what outlives a coordinator.
 //! * [`service`]: the gRPC services, over one task that owns schedule and journal.
-//! * [`auth`]: who may call what.
+//! * [`auth`]: who may call what; [`quota`]: how often; [`patience`]: how slowly.
 //! * [`aggregate`], [`publish`]: the outcome of a survey, and what makes results of it.
 //! * [`scaler`]: how many workers there should be, for KEDA.
 //! * [`metrics`]: names of what is measured.
@@ -16,8 +16,10 @@ mod config;
 pub mod error;
 pub mod journal;
 pub mod metrics;
+pub mod patience;
 pub mod plan;
 pub mod publish;
+pub mod quota;
 mod resume;
 mod run;
 pub mod scaler;

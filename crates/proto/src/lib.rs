@@ -36,3 +36,6 @@ pub const MAX_SUBMISSION_BYTES: usize = 96 << 20;
 
 /// Descriptors of all messages and services, for gRPC's reflection service.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/groundbreak.v1.fds"));
+
+/// Descriptors of KEDA's protocol.
+pub const SCALER_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/externalscaler.fds"));

@@ -153,15 +153,17 @@ impl Heartbeat {
             return true;
         }
         tokio::select! {
+            biased;
             () = closed(&mut self.alive) => false,
-            () = sleep(pause) => true,
             () = self.desk.news.notified() => true,
             () = changed(&mut self.shutdown) => true,
+            () = sleep(pause) => true,
         }
     }
 
     async fn pause_without_news(&mut self, pause: Duration) -> bool {
         tokio::select! {
+            biased;
             () = closed(&mut self.alive) => false,
             () = sleep(pause) => true,
         }

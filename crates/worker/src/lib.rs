@@ -21,6 +21,6 @@ pub use admission::{Admission, MemoryBudget};
 pub use client::{Connector, Credentials};
 pub use error::JobError;
 pub use jobs::{Committed, JobContext, JobStats};
-pub use pipeline::{Shutdown, Worker, WorkerConfig, WorkerError};
+pub use pipeline::{HeartbeatDriver, Shutdown, Worker, WorkerConfig, WorkerError};
 pub use runner::{JobFailure, JobRunner, Progress, Work};
 pub use surveys::Surveys;

@@ -62,18 +62,35 @@ pub enum WorkerError {
     },
 }
 
+/// What the heartbeat runs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeartbeatDriver {
+    /// A thread with a runtime of its own, so that no load of pixels can starve it.
+    #[default]
+    Thread,
+    /// A task of the runtime that the worker runs on: for simulations, which have one thread and a clock of their own.
+    Task,
+}
+
 /// A worker.
 pub struct Worker {
     config: WorkerConfig,
     connector: Connector,
     runner: Arc<dyn JobRunner>,
+    driver: HeartbeatDriver,
 }
 
 impl Worker {
     /// A worker that does jobs with `runner` for the coordinator that `connector` reaches.
     #[must_use]
     pub fn new(config: WorkerConfig, connector: Connector, runner: Arc<dyn JobRunner>) -> Self {
-        Self { config, connector, runner }
+        Self { config, connector, runner, driver: HeartbeatDriver::default() }
+    }
+
+    /// The same worker, with its heartbeat on `driver`.
+    #[must_use]
+    pub fn with_heartbeat_on(self, driver: HeartbeatDriver) -> Self {
+        Self { driver, ..self }
     }
 
     /// Works until `shutdown` says otherwise. Jobs run on the runtime that this is called on, the heartbeat on a thread
@@ -95,25 +112,27 @@ impl Worker {
             shutdown: shutdown.clone(),
             alive: is_alive,
         };
-        let mut ended = spawn_heartbeat(heartbeat)?;
+        let mut ended = spawn_heartbeat(heartbeat, self.driver)?;
         info!(worker = name, slots = self.config.slots, memory = budget.limit(), "worker starts");
 
         let mut running: JoinSet<()> = JoinSet::new();
         let mut stop = shutdown;
         let outcome = loop {
+            // In this order, so that a simulation goes the same way each time.
             tokio::select! {
+                biased;
                 done = &mut ended => break done.map_err(|_| WorkerError::Heartbeat { name: name.clone() }),
-                Some(assignment) = assigned.recv() => {
-                    let is_leaving = *stop.borrow() != Shutdown::No;
-                    self.take_up(assignment, &desk, &budget, &mut running, is_leaving);
-                }
-                Some(_) = running.join_next(), if !running.is_empty() => {}
                 () = told_to_stop(&mut stop) => {
                     let message = format!("worker {name} was told to stop");
                     desk.end_all(&JobFailure { class: FailureClass::Cancelled, message });
                     // From here on the heartbeat says what there is to say, and ends.
                     break (&mut ended).await.map_err(|_| WorkerError::Heartbeat { name: name.clone() });
                 }
+                Some(assignment) = assigned.recv() => {
+                    let is_leaving = *stop.borrow() != Shutdown::No;
+                    self.take_up(assignment, &desk, &budget, &mut running, is_leaving);
+                }
+                Some(_) = running.join_next(), if !running.is_empty() => {}
             }
         };
         running.shutdown().await;
@@ -194,11 +213,19 @@ async fn told_to_stop(shutdown: &mut watch::Receiver<Shutdown>) {
     }
 }
 
-fn spawn_heartbeat(heartbeat: Heartbeat) -> Result<oneshot::Receiver<()>, WorkerError> {
+/// Starts the heartbeat. What is returned is told when it has ended in order, and closed when it broke down.
+fn spawn_heartbeat(heartbeat: Heartbeat, driver: HeartbeatDriver) -> Result<oneshot::Receiver<()>, WorkerError> {
+    let (sender, receiver) = oneshot::channel();
+    if driver == HeartbeatDriver::Task {
+        tokio::spawn(async move {
+            heartbeat.run().await;
+            let _ = sender.send(());
+        });
+        return Ok(receiver);
+    }
     let name = heartbeat.worker.clone();
     let refused = |cause: std::io::Error| WorkerError::Thread { name: name.clone(), cause: cause.to_string() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
-    let (sender, receiver) = oneshot::channel();
     std::thread::Builder::new()
         .name("heartbeat".to_owned())
         .spawn(move || {

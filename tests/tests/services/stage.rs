@@ -12,7 +12,7 @@ use coordinator::{
 };
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
-use groundbreak_tests::plan;
+use groundbreak_tests::{plan, pretend};
 use hyper_util::rt::TokioIo;
 use imagery::commit::Output;
 use imagery::store::Stores;
@@ -20,14 +20,11 @@ use proto::convert::job::object_to_wire;
 use proto::v1;
 use proto::v1::survey_service_client::SurveyServiceClient;
 use proto::v1::worker_service_client::WorkerServiceClient;
-use survey::calibration::{Calibration, IrMad, PairStatistics, Registration};
 use survey::failure::FailureClass;
-use survey::findings::{Coverage, Findings};
-use survey::grid::{Cell, PixelRect};
+use survey::grid::Cell;
 use survey::ids::SurveyId;
 use survey::job::{JobKey, ObjectRef};
 use survey::plan::{PlannedCell, SurveyPlan};
-use survey::result::CountyResult;
 use tokio::io::DuplexStream;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -134,66 +131,22 @@ impl JobRunner for Pretender {
     }
 }
 
-/// What a job would commit. The first county has components in every tile.
+/// What a job commits.
 fn content(key: JobKey, children: impl Iterator<Item = (JobKey, ObjectRef)>) -> Vec<u8> {
-    let findings = |closed_at| Findings {
-        rect: PixelRect::new(0, 0, 1, 1),
-        closed: vec![],
-        open: vec![],
-        coverage: BTreeMap::new(),
-        closed_at,
-        unreadable: BTreeMap::new(),
-        small_px: BTreeMap::new(),
-        failed: vec![],
-    };
-    match key {
-        JobKey::Calibrate(pair) => proto::objects::encode_calibration(&Calibration {
-            registration: Registration::default(),
-            irmad: IrMad {
-                mean_before: vec![],
-                mean_after: vec![],
-                a: vec![],
-                b: vec![],
-                rho: vec![],
-                variance: vec![],
-                rounds: 1,
-            },
-            radiometry: vec![],
-            threshold: f64::from(pair),
-            flagged_share: 0.0,
-            changed_from: f64::from(pair),
-            statistics: PairStatistics::default(),
-            sample_px: 1,
-            quality: vec![],
-        }),
-        JobKey::Detect(_) => proto::objects::encode_findings(&findings(BTreeMap::new())).unwrap(),
-        JobKey::Merge(_) => {
-            // Which tiles a block holds is found out from the keys of what lies below; the root names all of them.
-            let mut tiles: Vec<ObjectRef> = Vec::new();
-            for (from, object) in children {
-                match from {
-                    JobKey::Detect(_) => tiles.push(object),
-                    _ => tiles.extend(TILES_BELOW.lock().unwrap().get(&object.key).cloned().unwrap_or_default()),
-                }
-            }
-            tiles.sort();
-            let bytes = proto::objects::encode_findings(&findings(BTreeMap::from([(0, tiles.clone())]))).unwrap();
-            let name = format!("stages/{key}.{}.pb", survey::ids::Digest::of(&bytes).short());
-            TILES_BELOW.lock().unwrap().insert(name, tiles);
-            bytes
+    let JobKey::Merge(_) = key else { return pretend::object(&plan(), key, vec![]).unwrap() };
+    // Which tiles a block holds is found out from the keys of what lies below; the root names all of them.
+    let mut tiles: Vec<ObjectRef> = Vec::new();
+    for (from, object) in children {
+        match from {
+            JobKey::Detect(_) => tiles.push(object),
+            _ => tiles.extend(TILES_BELOW.lock().unwrap().get(&object.key).cloned().unwrap_or_default()),
         }
-        JobKey::Assemble(county) => proto::objects::encode_county_result(&CountyResult {
-            county: plan().counties[county as usize].id.clone(),
-            coverage: Coverage::default(),
-            pixel_area_m2: 1.0,
-            construction_px: 0,
-            sites: vec![],
-            extended: vec![],
-            unreadable: vec![],
-            chips: vec![],
-            quality: vec![],
-        }),
     }
+    tiles.sort();
+    let bytes = pretend::object(&plan(), key, tiles.clone()).unwrap();
+    let name = format!("stages/{key}.{}.pb", survey::ids::Digest::of(&bytes).short());
+    TILES_BELOW.lock().unwrap().insert(name, tiles);
+    bytes
 }
 
 /// Tiles below each merged object, by its key (which names its content).

@@ -137,7 +137,7 @@ fn client(channel: Authenticated) -> Client {
 pub fn is_passing(status: &Status) -> bool {
     use std::error::Error as _;
     match status.code() {
-        Code::Unavailable | Code::Aborted | Code::Cancelled => true,
+        Code::Unavailable | Code::Aborted | Code::Cancelled | Code::ResourceExhausted => true,
         // A connection that breaks in mid-call.
         Code::Unknown | Code::Internal => status.source().is_some(),
         _ => false,

@@ -1,6 +1,7 @@
 //! `groundbreak coordinator`: the process that knows what is to be done, and by whom.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +10,9 @@ use anyhow::Result;
 use axum_server::tls_rustls::RustlsConfig;
 use bytesize::ByteSize;
 use coordinator::auth::{Gate, Tokens};
+use coordinator::quota::Quotas;
 use coordinator::scaler::Scaler;
-use coordinator::{Coordinator, CoordinatorConfig, RuntimeClock, SlateStore};
+use coordinator::{Coordinator, CoordinatorConfig, RuntimeClock, SlateStore, patience};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
@@ -23,8 +25,8 @@ use crate::failure::{self, Failure};
 use crate::results::ResultsPublisher;
 use crate::{input, names, runtime};
 
-/// Calls of one connection that are answered at the same time.
-const CALLS_PER_CONNECTION: usize = 256;
+/// How long agreeing on TLS may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long open calls may take to end when the coordinator leaves.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -64,6 +66,9 @@ pub struct Args {
     /// The most that a worker of this fleet gives one job, such as 4GiB. Surveys with a larger job are refused.
     #[arg(long, default_value = "4GiB")]
     job_memory: ByteSize,
+    /// Calls that one address may make in a second with one token; more are told to wait. 0: any number.
+    #[arg(long, default_value_t = 1000)]
+    calls_per_second: u32,
 }
 
 /// What proves the coordinator to its callers, and them to it.
@@ -83,7 +88,8 @@ struct Tls {
 impl Tls {
     fn config(&self) -> Result<Option<ServerTlsConfig>> {
         let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };
-        let tls = ServerTlsConfig::new().identity(Identity::from_pem(secret(certificate)?, secret(key)?));
+        let tls =
+            ServerTlsConfig::new().timeout(HANDSHAKE).identity(Identity::from_pem(secret(certificate)?, secret(key)?));
         Ok(Some(match &self.client_ca {
             Some(authority) => tls.client_ca_root(Certificate::from_pem(secret(authority)?)),
             None => tls,
@@ -132,7 +138,7 @@ pub fn run(args: &Args) -> Result<()> {
         let mut signals = Signals::listen()?;
         state.check_writable().await?;
         let mut config = CoordinatorConfig::new(names::process(), embedded::halo_px);
-        config.policy.lease = Duration::from_secs(args.lease);
+        config.policy = config.policy.with_lease(Duration::from_secs(args.lease));
         config.policy.stall = Duration::from_secs(args.stall);
         config.max_job_memory = args.job_memory.0;
         config.allowed_prefixes.clone_from(&args.allowed);
@@ -152,7 +158,9 @@ pub fn run(args: &Args) -> Result<()> {
         .await
         .map_err(embedded::refusal)?;
 
-        let mut server = coordinator::service::server().concurrency_limit_per_connection(CALLS_PER_CONNECTION);
+        let mut server = coordinator::service::server();
+        let clock = Arc::new(RuntimeClock::start());
+        let quotas = NonZeroU32::new(args.calls_per_second).map(|per_second| Quotas::new(per_second, clock));
         if let Some(tls) = tls {
             server = server.tls_config(tls).map_err(|error| {
                 failure::input(format!(
@@ -160,10 +168,10 @@ pub fn run(args: &Args) -> Result<()> {
                 ))
             })?;
         }
-        let router = coordinator.add_to(server.layer(Gate::new(tokens.clone())));
+        let router = coordinator.add_to(server.layer(Gate::new(tokens.clone()).with_quotas(quotas)));
         let router = router.add_service(Scaler::new(coordinator.clone()).service());
         let (leave, left) = tokio::sync::oneshot::channel::<()>();
-        let mut serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async {
+        let mut serving = tokio::spawn(router.serve_with_incoming_shutdown(patience::heard(incoming), async {
             let _ = left.await;
         }));
         let page = match args.http {

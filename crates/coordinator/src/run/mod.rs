@@ -155,8 +155,9 @@ type Reply = Box<dyn FnOnce(&State, &Registry) + Send>;
 #[derive(Default)]
 struct Pending {
     polls: BTreeMap<(String, u64), oneshot::Sender<Answer>>,
-    /// By the id of a survey or the digest of a submission.
-    watchers: BTreeMap<String, watch::Sender<v1::Survey>>,
+    /// By the id of a survey or the digest of a submission. A channel each, so that they are told in the order in which they
+    /// came: one channel wakes its receivers in any.
+    watchers: BTreeMap<String, Vec<watch::Sender<v1::Survey>>>,
     /// Surveys and submissions that are another now.
     changed: BTreeSet<String>,
 }
@@ -177,14 +178,16 @@ impl<J: Journal> Task<J> {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let stop = loop {
             let mut commands = Vec::new();
+            // The tick first: calls without end must not keep time from passing.
             let is_tick = tokio::select! {
+                biased;
+                _ = ticks.tick() => true,
                 taken = self.commands.recv_many(&mut commands, BATCH) => {
                     if taken == 0 {
                         break None;
                     }
                     false
                 }
-                _ = ticks.tick() => true,
             };
             match self.turn(commands, is_tick, &mut pending).await {
                 Ok(None) => {}
@@ -304,7 +307,9 @@ impl<J: Journal> Task<J> {
             Command::Watch { survey, reply } => {
                 let now = self.registry.view(&self.state, &survey);
                 let receiver = now.map(|now| {
-                    pending.watchers.entry(survey.clone()).or_insert_with(|| watch::channel(now).0).subscribe()
+                    let (watcher, receiver) = watch::channel(now);
+                    pending.watchers.entry(survey.clone()).or_default().push(watcher);
+                    receiver
                 });
                 pending.changed.insert(survey.clone());
                 let _ = reply.send(receiver.ok_or(CoordinatorError::UnknownSurvey(survey)));
@@ -499,13 +504,18 @@ impl<J: Journal> Task<J> {
             let survey = self.registry.resolve(name).map_or_else(|| name.clone(), |id| id.0);
             if changed.contains(&survey) || changed.contains(name) {
                 match self.registry.view(&self.state, name) {
-                    Some(now) if is_tick || is_over(&now) => drop(watchers.send_replace(now)),
+                    Some(now) if is_tick || is_over(&now) => {
+                        for watcher in watchers.iter() {
+                            watcher.send_replace(now.clone());
+                        }
+                    }
                     _ => {
                         later.insert(survey);
                     }
                 }
             }
-            watchers.receiver_count() > 0
+            watchers.retain(|watcher| watcher.receiver_count() > 0);
+            !watchers.is_empty()
         });
         pending.changed = later;
     }

@@ -87,6 +87,14 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// The same with another lease. A worker has to be heard of several times within it, so where it is short calls are held
+    /// for less long and asked for more often.
+    #[must_use]
+    pub fn with_lease(self, lease: Duration) -> Self {
+        let pause = lease / 4;
+        Self { lease, heartbeat: self.heartbeat.min(pause), longest_wait: self.longest_wait.min(pause), ..self }
+    }
+
     /// The pause before the `n`th retry, n from 1: doubled each time, and spread by up to a half so that jobs that
     /// failed together do not come back together. `seed` names what is to be retried.
     #[must_use]
@@ -119,6 +127,15 @@ pub(crate) fn seed(key: JobKey) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_worker_is_heard_of_several_times_within_a_lease_however_short_it_is() {
+        assert_eq!(Policy::default().with_lease(Duration::from_secs(30)), Policy::default());
+        for seconds in [1, 2, 5, 10, 3600] {
+            let policy = Policy::default().with_lease(Duration::from_secs(seconds));
+            assert!(policy.heartbeat * 4 <= policy.lease && policy.longest_wait * 4 <= policy.lease, "{policy:?}");
+        }
+    }
 
     #[test]
     fn pauses_double_up_to_a_bound_and_lie_in_the_upper_half() {

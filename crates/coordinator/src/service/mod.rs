@@ -27,6 +27,7 @@ use survey::ids::SurveyId;
 use survey::plan::SurveyPlan;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tonic::{Request, Response, Status};
+use tower::layer::util::{Identity, Stack};
 use tracing::{Instrument, Span, info_span, warn};
 
 use crate::clock::Clock;
@@ -35,6 +36,7 @@ use crate::error::CoordinatorError;
 use crate::journal::record::Submitted;
 use crate::journal::{Journal, JournalReader, JournalStore};
 use crate::metrics::{Meters, Used};
+use crate::patience::Patience;
 use crate::publish::Publisher;
 use crate::run::{Command, Crew, Fate, QUEUE, Registry, Standing, Task, damaged_among, fetch_plan};
 use crate::schedule::event::{Attempt, DEFAULT_PRIORITY, Failure};
@@ -52,6 +54,10 @@ const MAX_NOTES: usize = 10_000;
 const MAX_NOTE: usize = 10_000;
 /// Most surveys in one answer.
 const MAX_LISTED: usize = 10_000;
+/// Calls of one connection that are under way at the same time; the next one waits.
+const CALLS_PER_CONNECTION: u32 = 256;
+/// How long a connection takes new calls.
+const OLDEST_CONNECTION: Duration = Duration::from_secs(30 * 60);
 /// Longest that is waited for inputs of a failed job to be read back: the worker's call waits for it, and renews its leases.
 const LOOK_BACK: Duration = Duration::from_secs(10);
 
@@ -171,7 +177,7 @@ impl Coordinator {
 
     /// A server with both services, gRPC's health service and its reflection service, to be served on any transport.
     #[must_use]
-    pub fn router(&self) -> tonic::transport::server::Router {
+    pub fn router(&self) -> tonic::transport::server::Router<Stack<Patience, Identity>> {
         self.add_to(server())
     }
 
@@ -372,13 +378,18 @@ impl Coordinator {
     }
 }
 
-/// A server with the keepalives that a coordinator's server has: a half-open connection is seen in seconds.
+/// A server with the limits that a coordinator's server has. A half-open connection is seen in seconds, a request that
+/// trickles in is given up after minutes, and no connection grows old: its caller is asked to make another, and what is
+/// under way ends on it.
 #[must_use]
-pub fn server() -> tonic::transport::Server {
+pub fn server() -> tonic::transport::Server<Stack<Patience, Identity>> {
     tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .max_concurrent_streams(CALLS_PER_CONNECTION)
+        .max_connection_age(OLDEST_CONNECTION)
         .tcp_nodelay(true)
+        .layer(Patience)
 }
 
 /// gRPC's reflection service, with which clients such as grpcurl find the messages.

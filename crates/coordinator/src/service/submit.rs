@@ -23,6 +23,8 @@ use crate::service::{Coordinator, invalid};
 /// Longest id of a survey, and longest name.
 const MAX_ID: usize = 200;
 const MAX_NAME: usize = 1000;
+/// The jobs of so many cells are listed in well under a millisecond.
+const FEW_CELLS: usize = 256;
 /// First and longest pause before a survey that was left is looked at again, where its output cannot be read.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -177,9 +179,13 @@ fn submission(
     }
 }
 
-/// The jobs of a plan: work for another thread, since there may be millions.
+/// The jobs of a plan: work for another thread where there may be millions. Those of a small plan are listed before a thread
+/// would have begun, and always at the same instant of a simulation.
 async fn graph(plan: SurveyPlan, halo_px: u32) -> Result<Graph, CoordinatorError> {
     let halo = i32::try_from(halo_px).unwrap_or(0);
+    if plan.cells.len() <= FEW_CELLS {
+        return Ok(Graph::new(&plan, halo));
+    }
     let graph = tokio::task::spawn_blocking(move || Graph::new(&plan, halo));
     graph.await.map_err(|error| CoordinatorError::Stopped(format!("the plan's jobs could not be listed: {error}")))
 }
