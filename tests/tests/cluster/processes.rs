@@ -48,8 +48,10 @@ fn killed_at_random(province: &Province) {
     let mut random = Pcg64Mcg::seed_from_u64(1);
     let (mut workers_killed, mut coordinators_killed) = (0, 0);
     let mut most_done = 0;
-    while workers_killed < 6 || coordinators_killed < 4 {
-        std::thread::sleep(Duration::from_millis(random.random_range(200..1500)));
+    // On a busy machine a job may last longer than the pauses: these grow until something has been done between two kills.
+    while workers_killed < 6 || coordinators_killed < 4 || most_done == 0 {
+        let longest = 1500 + 100 * (workers_killed + coordinators_killed) as u64;
+        std::thread::sleep(Duration::from_millis(random.random_range(200..longest)));
         if random.random_bool(0.4) {
             coordinators_killed += usize::from(cluster.kill_coordinator());
             cluster.start_coordinator();

@@ -36,8 +36,12 @@ fn strangers_are_kept_out_and_the_wire_is_encrypted() {
     let state = format!("file://{}", folder.path().join("state").display());
     let mut cluster = Cluster::new(folder.path(), &state, &[]);
     cluster.speak_tls(&certificate, &key, &ca);
+    let pages = format!("localhost:{}", free_port());
+    let http = pages.replace("localhost", "127.0.0.1");
     cluster.coordinator_arguments.extend(["--tokens".into(), tokens.to_str().unwrap().into()]);
+    cluster.coordinator_arguments.extend(["--http".into(), http, "--http-tls".into()]);
     cluster.start_coordinator();
+    pages_are_for_readers(&pages, &ca);
     let refused = |output: std::process::Output, words: &str| {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(6), "{said}");
@@ -63,6 +67,26 @@ fn strangers_are_kept_out_and_the_wire_is_encrypted() {
     assert_eq!(cluster.end_of(&id), "complete", "{}", cluster.logs());
     let logs = all_text(folder.path());
     assert!(!logs.contains("secret-0"), "a token stands in a log");
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// With `--http-tls`, the page's port speaks nothing but TLS, and shows a survey to nobody without a token.
+fn pages_are_for_readers(pages: &str, authority: &Path) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let authority = reqwest::Certificate::from_pem(&std::fs::read(authority).unwrap()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([authority]).build().unwrap();
+    let status = |path: &str, token: Option<&str>| {
+        let request = client.get(format!("https://{pages}{path}"));
+        let request = if let Some(token) = token { request.bearer_auth(token) } else { request };
+        runtime.block_on(request.send()).unwrap().status().as_u16()
+    };
+    assert_eq!(status("/healthz", None), 200);
+    assert_eq!((status("/", None), status("/", Some("operator-secret-0009"))), (401, 401));
+    assert_eq!(status("/", Some("viewer-secret-00003")), 200);
+    assert!(runtime.block_on(client.get(format!("http://{pages}/healthz")).send()).is_err(), "it speaks plain HTTP");
 }
 
 /// All logs below a folder.
