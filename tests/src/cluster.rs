@@ -267,6 +267,28 @@ impl Cluster {
         String::from_utf8_lossy(&self.ask(&["status", survey]).stdout).trim().to_owned()
     }
 
+    /// Starts the coordinator again where it has ended by itself, as whoever keeps services running would. A store that dies
+    /// between an append and its answer looks to it like a successor (`docs/reliability.md`).
+    pub fn keep_running(&mut self) {
+        if self.coordinator_ended().is_some() {
+            self.start_coordinator();
+        }
+    }
+
+    /// As [`Cluster::end_of`], with the coordinator kept running.
+    ///
+    /// # Panics
+    /// It does not end.
+    pub fn kept_end_of(&mut self, survey: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.status(survey).starts_with("complete") {
+            assert!(Instant::now() < deadline, "{}\n{}", self.status(survey), self.logs());
+            self.keep_running();
+            std::thread::sleep(4 * LOOK);
+        }
+        self.end_of(survey)
+    }
+
     /// Waits for a survey's end and gives its state.
     ///
     /// # Panics
