@@ -52,6 +52,24 @@ fn ground(row: u32, col: u32, built: bool, date: u32) -> [f64; 4] {
     ]
 }
 
+/// A file of four bands (red, green, blue, nir) and `side` pixels of 1 m a side, with its north-west corner at `origin`.
+#[must_use]
+pub fn scene_spec(side: u32, origin: (f64, f64)) -> CogSpec {
+    let place =
+        GeoTransform { x0: origin.0, x_per_col: 1.0, x_per_row: 0.0, y0: origin.1, y_per_col: 0.0, y_per_row: -1.0 };
+    CogSpec {
+        width: side,
+        height: side,
+        band_names: ["red", "green", "blue", "nir"].map(str::to_owned).to_vec(),
+        georeference: Some((CogCrs::Projected(32652), place)),
+        nodata: None,
+        block_px: 256,
+        overviews: Overviews::None,
+        predictor: true,
+        deflate_level: 6,
+    }
+}
+
 /// Writes a scene: four bands (red, green, blue, nir), bytes.
 ///
 /// # Panics
@@ -77,27 +95,7 @@ pub fn write_scene(
             }
         }
     }
-    let spec = CogSpec {
-        width: SIDE,
-        height: SIDE,
-        band_names: ["red", "green", "blue", "nir"].map(str::to_owned).to_vec(),
-        georeference: Some((
-            CogCrs::Projected(32652),
-            GeoTransform {
-                x0: origin.0,
-                x_per_col: 1.0,
-                x_per_row: 0.0,
-                y0: origin.1,
-                y_per_col: 0.0,
-                y_per_row: -1.0,
-            },
-        )),
-        nodata,
-        block_px: 256,
-        overviews: Overviews::None,
-        predictor: true,
-        deflate_level: 6,
-    };
+    let spec = CogSpec { nodata, ..scene_spec(SIDE, origin) };
     let bands: Vec<&[u8]> = bands.iter().map(Vec::as_slice).collect();
     std::fs::write(path, write_cog(&spec, &bands).expect("a scene")).expect("a writable folder");
 }

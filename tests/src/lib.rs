@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod figures;
 pub mod fixture;
+pub mod pipe;
 pub mod plan;
 pub mod pretend;
 pub mod proxy;

@@ -12,8 +12,7 @@ use coordinator::quota::Quotas;
 use coordinator::scaler::Scaler;
 use coordinator::{Clock, Coordinator, CoordinatorConfig, NoResults, RuntimeClock, patience, service};
 use futures::stream;
-use groundbreak_tests::{plan, pretend};
-use hyper_util::rt::TokioIo;
+use groundbreak_tests::{pipe, plan, pretend};
 use imagery::commit::Output;
 use imagery::store::Stores;
 use proto::convert::job::{key_to_wire, object_to_wire};
@@ -23,8 +22,8 @@ use survey::job::JobKey;
 use survey::plan::{PlannedCell, SurveyPlan};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
+use tonic::transport::Channel;
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Channel, Endpoint};
 
 pub const OPERATOR: &str = "operator-token-0001";
 pub const WORKER: &str = "worker-token-000002";
@@ -111,22 +110,11 @@ impl Server {
 
     /// The other end of a new connection.
     pub fn connection(&self) -> DuplexStream {
-        let (client, server) = tokio::io::duplex(64 << 10);
-        self.dial.send(server).unwrap();
-        client
+        pipe::connection(&self.dial).unwrap()
     }
 
     pub async fn channel(&self) -> Channel {
-        let dial = self.dial.clone();
-        let connector = tower::service_fn(move |_| {
-            let dial = dial.clone();
-            async move {
-                let (client, server) = tokio::io::duplex(64 << 10);
-                dial.send(server).map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionRefused))?;
-                Ok::<_, std::io::Error>(TokioIo::new(client))
-            }
-        });
-        Endpoint::from_static("http://abuse.invalid").connect_with_connector(connector).await.unwrap()
+        pipe::channel(self.dial.clone()).await.unwrap()
     }
 
     /// A submission of the plan.

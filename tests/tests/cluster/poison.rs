@@ -6,8 +6,7 @@ use groundbreak_tests::cluster::Cluster;
 use groundbreak_tests::fixture::{self, Fixture, NORTH, WEST};
 use groundbreak_tests::proxy::Proxy;
 use groundbreak_tests::s3::DevS3;
-use imagery::cog::write::{CogCrs, CogSpec, Overviews, write_cog};
-use survey::grid::GeoTransform;
+use imagery::cog::write::{CogSpec, write_cog};
 
 use super::stage::{assert_same, document, fill_bucket, reference, results_of, small, wait_until};
 
@@ -43,27 +42,8 @@ fn ordinary(path: &Path) {
 fn swelling(path: &Path) {
     const SIDE: u32 = 4096;
     let band = vec![100_f32; (SIDE * SIDE) as usize];
-    let spec = CogSpec {
-        width: SIDE,
-        height: SIDE,
-        band_names: ["red", "green", "blue", "nir"].map(str::to_owned).to_vec(),
-        georeference: Some((
-            CogCrs::Projected(32652),
-            GeoTransform {
-                x0: THIRD_WEST,
-                x_per_col: 1.0,
-                x_per_row: 0.0,
-                y0: THIRD_SOUTH + f64::from(SIDE),
-                y_per_col: 0.0,
-                y_per_row: -1.0,
-            },
-        )),
-        nodata: None,
-        block_px: SIDE,
-        overviews: Overviews::None,
-        predictor: false,
-        deflate_level: 1,
-    };
+    let origin = (THIRD_WEST, THIRD_SOUTH + f64::from(SIDE));
+    let spec = CogSpec { block_px: SIDE, predictor: false, deflate_level: 1, ..fixture::scene_spec(SIDE, origin) };
     let bytes = write_cog(&spec, &[band.as_slice(); 4]).unwrap();
     assert!(bytes.len() < 8 << 20, "{} bytes do not swell much", bytes.len());
     std::fs::write(path, bytes).unwrap();

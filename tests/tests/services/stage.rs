@@ -12,8 +12,7 @@ use coordinator::{
 };
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
-use groundbreak_tests::{plan, pretend};
-use hyper_util::rt::TokioIo;
+use groundbreak_tests::{pipe, plan, pretend};
 use imagery::commit::Output;
 use imagery::store::Stores;
 use proto::convert::job::object_to_wire;
@@ -28,7 +27,7 @@ use survey::plan::{PlannedCell, SurveyPlan};
 use tokio::io::DuplexStream;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use worker::{Committed, Connector, JobFailure, JobRunner, JobStats, Shutdown, Work, Worker, WorkerConfig};
 
 /// What a pretended job does.
@@ -214,16 +213,7 @@ impl Stage {
     }
 
     async fn channel(dial: mpsc::UnboundedSender<DuplexStream>) -> Result<Channel, String> {
-        let connector = tower::service_fn(move |_| {
-            let dial = dial.clone();
-            async move {
-                let (client, server) = tokio::io::duplex(64 << 10);
-                dial.send(server).map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionRefused))?;
-                Ok::<_, std::io::Error>(TokioIo::new(client))
-            }
-        });
-        let endpoint = Endpoint::from_static("http://stage.invalid");
-        endpoint.connect_with_connector(connector).await.map_err(|error| error.to_string())
+        pipe::channel(dial).await.map_err(|error| error.to_string())
     }
 
     pub async fn client(&self) -> SurveyServiceClient<Channel> {
