@@ -176,13 +176,6 @@ impl Cluster {
         });
     }
 
-    /// The exit code of a coordinator that has ended by itself. `None` while it runs.
-    pub fn coordinator_ended(&mut self) -> Option<i32> {
-        let ended = self.coordinator.as_mut()?.try_wait().ok().flatten()?;
-        self.coordinator = None;
-        Some(ended.code().unwrap_or(-1))
-    }
-
     /// Whether a worker's process is there.
     #[must_use]
     pub fn is_alive(&mut self, number: usize) -> bool {
@@ -265,28 +258,6 @@ impl Cluster {
     #[must_use]
     pub fn status(&self, survey: &str) -> String {
         String::from_utf8_lossy(&self.ask(&["status", survey]).stdout).trim().to_owned()
-    }
-
-    /// Starts the coordinator again where it has ended by itself, as whoever keeps services running would. A store that dies
-    /// between an append and its answer looks to it like a successor (`docs/reliability.md`).
-    pub fn keep_running(&mut self) {
-        if self.coordinator_ended().is_some() {
-            self.start_coordinator();
-        }
-    }
-
-    /// As [`Cluster::end_of`], with the coordinator kept running.
-    ///
-    /// # Panics
-    /// It does not end.
-    pub fn kept_end_of(&mut self, survey: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.status(survey).starts_with("complete") {
-            assert!(Instant::now() < deadline, "{}\n{}", self.status(survey), self.logs());
-            self.keep_running();
-            std::thread::sleep(4 * LOOK);
-        }
-        self.end_of(survey)
     }
 
     /// Waits for a survey's end and gives its state.

@@ -128,10 +128,9 @@ fn a_store_that_is_killed_again_and_again_loses_nothing() {
         std::thread::sleep(Duration::from_millis(random.random_range(100..1500)));
         store.start_again().unwrap();
         std::thread::sleep(Duration::from_millis(random.random_range(100..600)));
-        cluster.keep_running();
     }
     assert!(kills >= 3, "the survey ended after {kills} kills");
-    assert_eq!(cluster.kept_end_of(&id), "complete", "{}", cluster.logs());
+    assert_eq!(cluster.end_of(&id), "complete", "{}", cluster.logs());
     assert_same(&results_of(&cluster, &id), &reference, "a store that was killed");
     assert!(workers.into_iter().all(|worker| cluster.is_alive(worker)), "workers wait for their store");
 }

@@ -10,6 +10,9 @@ use crate::footprint::{COARSEST_M, Seen};
 pub(super) fn notes(input: &SiteInput, seen: Option<&Seen>) -> Vec<String> {
     let mut notes = Vec::new();
     match seen {
+        None if !input.plan.detector.second_look => {
+            notes.push("the survey looked at no site again: no footprints".to_owned())
+        }
         None => notes.push("the later scene could not be read again at its own resolution: no footprints".to_owned()),
         Some(seen) if !seen.resolved => notes.push(format!(
             "footprints cannot be resolved at {:.1} m pixels (needs {COARSEST_M} m or finer)",

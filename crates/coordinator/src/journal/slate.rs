@@ -7,8 +7,12 @@
 //! writer that slept for long. Three things forbid that: nothing younger than [`GARBAGE_AGE`] is swept away; a writer that
 //! has not written for [`IDLE`] asks whether the journal is still its own before it writes; and what took longer than
 //! [`SLOWEST_APPEND`] to write is not acknowledged.
+//!
+//! A store that keeps a log object and dies before it answers makes a writer meet its own object, which looks like a
+//! successor's. The manifest knows better: it counts the writers. So the writer that seems fenced opens the database again on
+//! the condition that it was the last to open it, and repeats what it wrote.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -63,9 +67,11 @@ pub struct SlateStore {
 
 /// An opened journal.
 pub struct SlateJournal {
-    db: Db,
+    store: SlateStore,
+    db: OpenDb,
+    /// Which of the manifest's writers it is.
+    writer_epoch: u64,
     rows: Rows,
-    label: String,
     appends: u64,
     /// When it was last known to be this writer's own.
     owned: Instant,
@@ -75,8 +81,26 @@ pub struct SlateJournal {
 
 #[derive(Clone)]
 struct SlateReader {
-    db: Db,
+    db: OpenDb,
     label: String,
+}
+
+/// The database as it was opened last, for the writer and for all who read beside it.
+#[derive(Clone)]
+struct OpenDb(Arc<RwLock<Db>>);
+
+impl OpenDb {
+    fn new(db: Db) -> Self {
+        Self(Arc::new(RwLock::new(db)))
+    }
+
+    fn get(&self) -> Db {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace(&self, db: Db) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = db;
+    }
 }
 
 impl SlateStore {
@@ -131,15 +155,25 @@ impl SlateStore {
         }
     }
 
-    async fn open_once(&self, writer: &str) -> Result<(SlateJournal, Books), JournalError> {
+    /// Opens the database and fences whoever had it open: anybody, or `only` the writer of that epoch of the manifest.
+    async fn database(&self, only: Option<u64>) -> Result<Db, JournalError> {
         let builder = Db::builder(self.path.clone(), Arc::clone(&self.store))
             .with_settings(self.settings())
             .with_sst_block_size(SstBlockSize::Block64Kib);
-        let db = builder.build().await.map_err(|error| failure(&self.label, &error))?;
+        let builder = match only {
+            Some(epoch) => builder.with_expected_epoch(epoch),
+            None => builder,
+        };
+        builder.build().await.map_err(|error| failure(&self.label, &error))
+    }
+
+    async fn open_once(&self, writer: &str) -> Result<(SlateJournal, Books), JournalError> {
+        let db = self.database(None).await?;
         let mut journal = SlateJournal {
-            db,
+            store: self.clone(),
+            writer_epoch: db.manifest().writer_epoch(),
+            db: OpenDb::new(db),
             rows: Rows::default(),
-            label: self.label.clone(),
             appends: 0,
             owned: Instant::now(),
             is_broken: false,
@@ -176,20 +210,21 @@ impl SlateJournal {
     /// Reads what there is and writes its own, larger epoch.
     async fn take_over(&mut self, writer: &str) -> Result<(), JournalError> {
         let mut rows = Rows::default();
-        let failed = |error: slatedb::Error| failure(&self.label, &error);
-        if let Some(owner) = self.db.get(OWNER).await.map_err(failed)? {
-            rows.read(OWNER, &owner).map_err(|error| damaged(&self.label, &error))?;
+        let (db, label) = (self.db.get(), &self.store.label);
+        let failed = |error: slatedb::Error| failure(label, &error);
+        if let Some(owner) = db.get(OWNER).await.map_err(failed)? {
+            rows.read(OWNER, &owner).map_err(|error| damaged(label, &error))?;
         }
         for prefix in [SPECS, SURVEYS] {
-            let mut found = self.db.scan_prefix_with_options(prefix, .., &ahead()).await.map_err(failed)?;
+            let mut found = db.scan_prefix_with_options(prefix, .., &ahead()).await.map_err(failed)?;
             while let Some(row) = found.next().await.map_err(failed)? {
-                rows.read(&row.key, &row.value).map_err(|error| damaged(&self.label, &error))?;
+                rows.read(&row.key, &row.value).map_err(|error| damaged(label, &error))?;
             }
         }
         rows.epoch += 1;
         let owner = rows.owner(writer);
         self.rows = rows;
-        self.write(vec![owner]).await?;
+        self.write(&[owner]).await?;
         for (survey, book) in &self.rows.books.surveys {
             if book.generation > 0 {
                 self.sweep(survey, book.generation);
@@ -199,35 +234,50 @@ impl SlateJournal {
     }
 
     /// Writes changes, all or none, and returns when they are durable.
-    async fn write(&mut self, changes: Vec<Change>) -> Result<(), JournalError> {
+    async fn write(&mut self, changes: &[Change]) -> Result<(), JournalError> {
         if self.is_broken {
-            return Err(JournalError::Fenced { journal: self.label.clone() });
+            return Err(JournalError::Fenced { journal: self.store.label.clone() });
         }
-        let written = self.try_write(changes).await;
+        let mut written = self.try_write(changes).await;
+        if matches!(written, Err(JournalError::Fenced { .. })) {
+            written = self.write_again(changes).await;
+        }
         self.is_broken = written.is_err();
         written
     }
 
-    async fn try_write(&mut self, changes: Vec<Change>) -> Result<(), JournalError> {
-        let failed = |error: slatedb::Error| failure(&self.label, &error);
+    /// Writes what failed as that of a fenced writer, where no other writer has come. The rows are what they were, so it
+    /// does not matter whether they had landed.
+    async fn write_again(&mut self, changes: &[Change]) -> Result<(), JournalError> {
+        close(&self.db.get()).await;
+        let db = self.store.database(Some(self.writer_epoch)).await?;
+        self.writer_epoch = db.manifest().writer_epoch();
+        self.db.replace(db);
+        warn!(journal = self.store.label, "the store kept what it never acknowledged: the journal is opened again");
+        self.try_write(changes).await
+    }
+
+    async fn try_write(&mut self, changes: &[Change]) -> Result<(), JournalError> {
+        let (db, label) = (self.db.get(), &self.store.label);
+        let failed = |error: slatedb::Error| failure(label, &error);
         let begun = Instant::now();
         if begun - self.owned > IDLE {
-            self.db.refresh_manifest().await.map_err(failed)?;
+            db.refresh_manifest().await.map_err(failed)?;
         }
         let mut batch = WriteBatch::new();
         for change in changes {
             match change {
-                Change::Put(key, value) => batch.put_bytes(Bytes::from(key), value),
+                Change::Put(key, value) => batch.put_bytes(Bytes::copy_from_slice(key), value.clone()),
                 Change::Delete(key) => batch.delete(key),
             }
         }
-        let handle = self.db.write(batch).await.map_err(failed)?;
-        self.db.flush_with_options(FlushOptions { flush_type: FlushType::Wal }).await.map_err(failed)?;
+        let handle = db.write(batch).await.map_err(failed)?;
+        db.flush_with_options(FlushOptions { flush_type: FlushType::Wal }).await.map_err(failed)?;
         handle.await_durable().await.map_err(failed)?;
         let took = begun.elapsed();
         if took > SLOWEST_APPEND {
             let cause = format!("an append took {} s", took.as_secs());
-            return Err(JournalError::Store { journal: self.label.clone(), cause });
+            return Err(JournalError::Store { journal: label.clone(), cause });
         }
         self.owned = Instant::now();
         self.appends += 1;
@@ -239,7 +289,7 @@ impl SlateJournal {
 
     /// Folds the log into a table, aside.
     fn fold(&self) {
-        let db = self.db.clone();
+        let db = self.db.get();
         tokio::spawn(async move {
             if let Err(error) = db.flush_with_options(FlushOptions { flush_type: FlushType::MemTable }).await {
                 warn!(%error, "the journal's log could not be folded into a table");
@@ -249,7 +299,7 @@ impl SlateJournal {
 
     /// Takes void rows of jobs away, aside. What is not taken away is void all the same.
     fn sweep(&self, survey: &SurveyId, generation: u64) {
-        let (db, survey) = (self.db.clone(), survey.clone());
+        let (db, survey) = (self.db.get(), survey.clone());
         tokio::spawn(async move {
             if let Err(error) = sweep(&db, &survey, generation).await {
                 warn!(%survey, %error, "void rows of the journal could not be taken away");
@@ -291,7 +341,7 @@ impl Journal for SlateJournal {
         if changes.is_empty() {
             return Ok(());
         }
-        self.write(changes).await?;
+        self.write(&changes).await?;
         for record in records {
             let (Record::Submitted(crate::journal::record::Submitted { survey, .. }) | Record::Ended { survey, .. }) =
                 record
@@ -308,15 +358,11 @@ impl Journal for SlateJournal {
     }
 
     fn reader(&self) -> Arc<dyn JournalReader> {
-        Arc::new(SlateReader { db: self.db.clone(), label: self.label.clone() })
+        Arc::new(SlateReader { db: self.db.clone(), label: self.store.label.clone() })
     }
 
     async fn close(self) {
-        if let Err(error) = self.db.close().await
-            && !matches!(error.kind(), ErrorKind::Closed(_))
-        {
-            warn!(%error, "the journal could not be closed in order");
-        }
+        close(&self.db.get()).await;
     }
 }
 
@@ -326,23 +372,32 @@ impl JournalReader for SlateReader {
         let failed = |error: slatedb::Error| failure(&self.label, &error);
         let bad = |error: proto::ConvertError| damaged(&self.label, &error);
         let mut jobs = JobBook::default();
+        let db = self.db.get();
         let mut rows = Rows::default();
         let key = [SURVEYS, survey.0.as_bytes()].concat();
-        if let Some(row) = self.db.get(&key).await.map_err(failed)? {
+        if let Some(row) = db.get(&key).await.map_err(failed)? {
             rows.read(&key, &row).map_err(bad)?;
         }
         let Some(book) = rows.books.surveys.get(survey) else { return Ok(jobs) };
         let prefix = generation_of("job", survey, book.generation);
-        let mut found = self.db.scan_prefix_with_options(prefix, .., &ahead()).await.map_err(failed)?;
+        let mut found = db.scan_prefix_with_options(prefix, .., &ahead()).await.map_err(failed)?;
         while let Some(row) = found.next().await.map_err(failed)? {
             jobs.read(&row.value).map_err(bad)?;
         }
         let prefix = generation_of("attempt", survey, book.generation);
-        let mut found = self.db.scan_prefix_with_options(prefix, .., &ahead()).await.map_err(failed)?;
+        let mut found = db.scan_prefix_with_options(prefix, .., &ahead()).await.map_err(failed)?;
         while let Some(row) = found.next().await.map_err(failed)? {
             jobs.read_attempt(&row.value).map_err(bad)?;
         }
         Ok(jobs)
+    }
+}
+
+async fn close(db: &Db) {
+    if let Err(error) = db.close().await
+        && !matches!(error.kind(), ErrorKind::Closed(_))
+    {
+        warn!(%error, "the journal could not be closed in order");
     }
 }
 
@@ -380,7 +435,17 @@ fn damaged(label: &str, error: &proto::ConvertError) -> JournalError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures::stream::BoxStream;
+    use object_store::memory::InMemory;
+    use object_store::{
+        Attributes, CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions,
+        PutOptions, PutPayload, PutResult,
+    };
+
     use super::*;
+    use crate::testing::{completed, submitted};
 
     fn store_in(folder: &std::path::Path) -> SlateStore {
         let output = crate::testing::folder(folder);
@@ -413,6 +478,90 @@ mod tests {
             SlateStore::on(Arc::clone(&store), path, "s3://bucket".into(), false)
         })
         .await;
+    }
+
+    /// Keeps objects without what is said of them, and may keep the next log object and not answer.
+    #[derive(Debug, Default)]
+    struct Forgetful {
+        store: InMemory,
+        lose_next: AtomicBool,
+    }
+
+    impl std::fmt::Display for Forgetful {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("forgetful")
+        }
+    }
+
+    #[tonic::async_trait]
+    impl ObjectStore for Forgetful {
+        async fn put_opts(
+            &self,
+            at: &Path,
+            payload: PutPayload,
+            mut options: PutOptions,
+        ) -> object_store::Result<PutResult> {
+            options.attributes = Attributes::new();
+            let kept = self.store.put_opts(at, payload, options).await?;
+            if at.as_ref().contains("/wal/") && self.lose_next.swap(false, Ordering::Relaxed) {
+                return Err(object_store::Error::Generic { store: "forgetful", source: "no answer".into() });
+            }
+            Ok(kept)
+        }
+
+        async fn put_multipart_opts(
+            &self,
+            at: &Path,
+            options: PutMultipartOptions,
+        ) -> object_store::Result<Box<dyn MultipartUpload>> {
+            self.store.put_multipart_opts(at, options).await
+        }
+
+        async fn get_opts(&self, at: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+            self.store.get_opts(at, options).await
+        }
+
+        fn delete_stream(
+            &self,
+            paths: BoxStream<'static, object_store::Result<Path>>,
+        ) -> BoxStream<'static, object_store::Result<Path>> {
+            self.store.delete_stream(paths)
+        }
+
+        fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+            self.store.list(prefix)
+        }
+
+        async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+            self.store.list_with_delimiter(prefix).await
+        }
+
+        async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
+            self.store.copy_opts(from, to, options).await
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_append_that_was_kept_and_not_answered_is_no_successor() {
+        let forgetful = Arc::new(Forgetful::default());
+        let store = SlateStore::on(Arc::clone(&forgetful) as _, Path::from("a/journal"), "memory".into(), true);
+        let (mut journal, _) = store.open("first").await.unwrap();
+        let reader = journal.reader();
+        let survey = SurveyId::from("a");
+        journal.append(&[submitted("a")]).await.unwrap();
+        for pair in 0..3 {
+            forgetful.lose_next.store(true, Ordering::Relaxed);
+            journal.append(&[completed(pair)]).await.unwrap();
+            assert!(!forgetful.lose_next.load(Ordering::Relaxed), "nothing was lost");
+        }
+        // Who read before it was opened again reads on, and the next writer finds each once.
+        assert_eq!(reader.jobs(&survey).await.unwrap().completed.len(), 3);
+        let (second, _) = store.open("second").await.unwrap();
+        assert_eq!(second.reader().jobs(&survey).await.unwrap().completed.len(), 3);
+        // A successor stays one, whatever is lost besides.
+        forgetful.lose_next.store(true, Ordering::Relaxed);
+        assert!(matches!(journal.append(&[completed(4)]).await, Err(JournalError::Fenced { .. })));
+        assert_eq!(second.reader().jobs(&survey).await.unwrap().completed.len(), 3);
     }
 
     #[tokio::test(flavor = "multi_thread")]

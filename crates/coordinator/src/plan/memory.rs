@@ -152,6 +152,7 @@ impl PairMemory {
         let looks = [(pair.after, &pair.after_bands), (pair.before, &pair.before_bands)].into_iter();
         let window_grid = scene(plan, pair.after).map_or_else(|| grid.clone(), |after| window_grid(grid, after.gsd_m));
         let look = looks
+            .filter(|_| plan.detector.second_look)
             .filter_map(|(index, bands)| {
                 let scene = scene(plan, index)?;
                 let cost = ReadCost::new(&window_grid, scene, &bands_to_look_at(scene, bands));

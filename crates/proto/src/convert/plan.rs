@@ -93,7 +93,8 @@ fn planned_cell(message: v1::PlannedCell, pairs: usize) -> Result<PlannedCell, C
 }
 
 fn detector_to_wire(detector: &DetectorSpec) -> v1::Detector {
-    let DetectorSpec { name, bands, min_site_ha, max_site_ha, group_radius_m, max_pairs_per_cell } = detector.clone();
+    let DetectorSpec { name, bands, min_site_ha, max_site_ha, group_radius_m, max_pairs_per_cell, second_look } =
+        detector.clone();
     v1::Detector {
         name,
         bands: bands.map(|name| v1::BandNames { name }),
@@ -101,6 +102,7 @@ fn detector_to_wire(detector: &DetectorSpec) -> v1::Detector {
         max_site_ha,
         group_radius_m,
         max_pairs_per_cell,
+        no_second_look: !second_look,
     }
 }
 
@@ -112,6 +114,7 @@ fn detector(message: v1::Detector) -> Result<DetectorSpec, ConvertError> {
         max_site_ha: finite("max_site_ha", message.max_site_ha)?,
         group_radius_m: finite("group_radius_m", message.group_radius_m)?,
         max_pairs_per_cell: message.max_pairs_per_cell,
+        second_look: !message.no_second_look,
     })
 }
 

@@ -121,14 +121,15 @@ pub fn plan() -> impl Strategy<Value = SurveyPlan> {
     let county = (multi_polygon(), text(), option::of(text()), vec(1900_i32..2100, 0..3), vec(text(), 0..2));
     let place = (option::of(text()), number(), number()).prop_map(|(name, x, y)| Place { name, x, y });
     let way = (option::of(text()), vec((number(), number()), 0..4)).prop_map(|(name, points)| Way { name, points });
-    let detector = (text(), option::of(vec(text(), 0..3)), number(), number(), 1_u32..9).prop_map(
-        |(name, bands, min_site_ha, group_radius_m, max_pairs_per_cell)| DetectorSpec {
+    let detector = (text(), option::of(vec(text(), 0..3)), number(), number(), 1_u32..9, any::<bool>()).prop_map(
+        |(name, bands, min_site_ha, group_radius_m, max_pairs_per_cell, second_look)| DetectorSpec {
             name,
             bands,
             min_site_ha,
             max_site_ha: min_site_ha + 1.0,
             group_radius_m,
             max_pairs_per_cell,
+            second_look,
         },
     );
     let cells =

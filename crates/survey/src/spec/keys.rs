@@ -10,7 +10,10 @@ pub(super) const KNOWN: &[(&str, &[&str])] = &[
     ("before", WINDOW),
     ("after", WINDOW),
     ("grid", &["resolution_m", "tile_px", "crs"]),
-    ("detector", &["name", "bands", "min_site_ha", "max_site_ha", "group_radius_m", "max_pairs_per_cell"]),
+    (
+        "detector",
+        &["name", "bands", "min_site_ha", "max_site_ha", "group_radius_m", "max_pairs_per_cell", "second_look"],
+    ),
     ("context", &["stations", "roads", "towns", "facilities", "greenhouses"]),
     ("designations", &["source", "id", "year"]),
     (

@@ -240,6 +240,9 @@ pub struct DetectorSpec {
     pub group_radius_m: f64,
     /// At most this many scene pairs fill a cell.
     pub max_pairs_per_cell: u32,
+    /// Read the scenes of each site again, the later one at its own resolution, for its buildings, its class and its
+    /// images. Without, a site is an outline with statistics.
+    pub second_look: bool,
 }
 
 impl Default for DetectorSpec {
@@ -251,6 +254,7 @@ impl Default for DetectorSpec {
             max_site_ha: 400.0,
             group_radius_m: 6.0,
             max_pairs_per_cell: 4,
+            second_look: true,
         }
     }
 }

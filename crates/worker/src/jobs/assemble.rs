@@ -207,7 +207,7 @@ impl Assessment<'_> {
     /// The site and its chips, before and after.
     async fn site(&self, stats: &mut JobStats) -> Result<(Site, Vec<ChipRef>), JobError> {
         let plan = &self.loaded.plan;
-        let Some(pair) = principal_pair(&self.component.sums) else {
+        let Some(pair) = principal_pair(&self.component.sums).filter(|_| plan.detector.second_look) else {
             return Ok((self.assess(None, assess_site).await?, Vec::new()));
         };
         let (scene_pair, before, after) = self.loaded.pair(self.job.key, pair)?;
