@@ -60,10 +60,10 @@ impl BandRoles {
 impl Vegetation {
     /// The index of a pixel, −1 to 1; 0 where there is no light.
     #[must_use]
+    #[inline]
     pub fn index(self, value: impl Fn(usize) -> f32) -> f32 {
-        let ratio = |over: f32, under: f32| if under > 0.0 { (over / under).clamp(-1.0, 1.0) } else { 0.0 };
         match self {
-            Self::Normalised { nir, red } => ratio(value(nir) - value(red), value(nir) + value(red)),
+            Self::Normalised { nir, red } => Self::normalised(value(nir), value(red)),
             Self::Green { red, green, blue } => {
                 let twice = 2.0 * value(green);
                 ratio(twice - value(red) - value(blue), twice + value(red) + value(blue))
@@ -71,6 +71,17 @@ impl Vegetation {
             Self::None => 0.0,
         }
     }
+
+    /// The normalised difference.
+    #[inline(always)]
+    pub(crate) fn normalised(nir: f32, red: f32) -> f32 {
+        ratio(nir - red, nir + red)
+    }
+}
+
+#[inline(always)]
+fn ratio(over: f32, under: f32) -> f32 {
+    if under > 0.0 { (over / under).clamp(-1.0, 1.0) } else { 0.0 }
 }
 
 /// The planes whose mean is brightness.

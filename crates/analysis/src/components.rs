@@ -13,7 +13,7 @@ use survey::result::Cover;
 
 use crate::mask::Mask;
 
-/// What is known of each pixel of a block. All planes and masks cover `group.rect()` exactly.
+/// What is known of each pixel of a block. The masks cover `group.rect()` exactly, the planes at least.
 pub struct LabelInput<'a> {
     /// What hangs together: the change mask dilated by the group radius, cut to the planned cells.
     pub group: &'a Mask,
@@ -220,18 +220,15 @@ fn touches_unplanned(run: Run, planned: &(dyn Fn(Cell) -> bool + Sync)) -> bool 
 }
 
 fn count_run(sums: &mut Sums, run: Run, input: &LabelInput) {
-    let rect = input.group.rect();
-    let from = (run.col0 - rect.col0) as usize;
-    let to = (run.col1 - rect.col0) as usize;
-    let logit = &input.evidence[EvidenceChannel::Logit as usize].row(run.row)[from..to];
+    let logit = along(&input.evidence[EvidenceChannel::Logit as usize], run);
     let largest = logit.iter().copied().max().map_or(0, i32::from);
     sums.max_logit = if sums.pixels == 0 { largest } else { sums.max_logit.max(largest) };
     let pixels = run.len();
     sums.pixels += pixels;
     for (sum, plane) in sums.evidence.iter_mut().zip(input.evidence) {
-        *sum += plane.row(run.row)[from..to].iter().map(|&value| i64::from(value)).sum::<i64>();
+        *sum += along(plane, run).iter().map(|&value| i64::from(value)).sum::<i64>();
     }
-    for cover in &input.cover_before.row(run.row)[from..to] {
+    for cover in along(input.cover_before, run) {
         match cover {
             Cover::Cropland => sums.crop_before += 1,
             Cover::Woodland => sums.wood_before += 1,
@@ -244,7 +241,13 @@ fn count_run(sums: &mut Sums, run: Run, input: &LabelInput) {
     sums.rows += i64::from(run.row) * pixels as i64;
     // The columns are col0, …, col1 − 1: their sum is the mean of the ends times the count, and always whole.
     sums.cols += (i64::from(run.col0) + i64::from(run.col1) - 1) * pixels as i64 / 2;
-    count_pairs(&mut sums.by_pair, &input.pair.row(run.row)[from..to]);
+    count_pairs(&mut sums.by_pair, along(input.pair, run));
+}
+
+/// The values of a plane along a run inside it.
+fn along<T: Copy>(plane: &Plane<T>, run: Run) -> &[T] {
+    let first = plane.rect().col0;
+    &plane.row(run.row)[(run.col0 - first) as usize..(run.col1 - first) as usize]
 }
 
 fn count_pairs(by_pair: &mut BTreeMap<u32, u64>, pairs: &[u32]) {

@@ -11,7 +11,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use survey::calibration::Calibration;
 use survey::county::CountyMap;
-use survey::findings::{Coverage, EVIDENCE_CHANNELS, EvidenceChannel, Findings};
+use survey::findings::{Coverage, EVIDENCE_CHANNELS, EvidenceChannel, Findings, Run};
 use survey::grid::{CELL_PX, Cell, PixelRect};
 use survey::plan::SurveyPlan;
 use survey::raster::{PixelState, Plane, SceneWindow};
@@ -19,7 +19,7 @@ use survey::result::Cover;
 use survey::spec::DetectorSpec;
 
 use crate::components::{LabelInput, label};
-use crate::evidence::{PairEvidence, Preset, pair_evidence, quantise};
+use crate::evidence::{PairEvidence, PairLooks, Preset, pair_evidence, quantise};
 use crate::mask::Mask;
 use crate::stitch::{SiteLimits, tile_findings};
 
@@ -42,6 +42,14 @@ impl Detector {
             "irmad" => Self::IrMad,
             "cva" => Self::Cva,
             _ => Self::Default,
+        }
+    }
+
+    /// The channel above whose 0 a pixel is changed.
+    fn decides_by(self) -> EvidenceChannel {
+        match self {
+            Self::Default => EvidenceChannel::Logit,
+            Self::IrMad | Self::Cva => EvidenceChannel::Score,
         }
     }
 }
@@ -85,18 +93,20 @@ pub fn detect_tile(plan: &SurveyPlan, counties: &CountyMap, tile: PixelRect, pai
         .iter()
         .map(|pair| (pair.pair, pair_evidence(&pair.before, &pair.after, &pair.calibration, &preset, detector)))
         .collect();
-    let composite = compose(plan, around, &evidence);
+    let mut composite = compose(plan, around, &evidence);
     let change = change_mask(&composite, &preset, detector);
     let group = change.dilate(preset.group_px).and(&planned_mask(plan, around)).crop(tile);
     let change = change.crop(tile);
+    if detector.decides_by() == EvidenceChannel::Score {
+        describe(&mut composite, &change, pairs);
+    }
     let limits = SiteLimits::new(&plan.grid, &plan.detector);
-    let channels: [Plane<i16>; EVIDENCE_CHANNELS] = std::array::from_fn(|index| composite.channels[index].crop(tile));
     let components = label(&LabelInput {
         group: &group,
         change: &change,
-        evidence: &channels,
-        cover_before: &composite.cover_before.crop(tile),
-        pair: &composite.pair.crop(tile),
+        evidence: &composite.channels,
+        cover_before: &composite.cover_before,
+        pair: &composite.pair,
         counties,
         planned: &|cell| plan.cell(cell).is_some(),
         max_site_px: limits.max_px,
@@ -108,10 +118,28 @@ pub fn detect_tile(plan: &SurveyPlan, counties: &CountyMap, tile: PixelRect, pai
     tile_findings(tile, components, coverage, BTreeMap::new(), &limits, is_root)
 }
 
+/// Says what the changed ground looks like, where the score alone has decided.
+fn describe(composite: &mut Composite, change: &Mask, pairs: &[PairPixels]) {
+    let looks: BTreeMap<u32, PairLooks> =
+        pairs.iter().map(|pair| (pair.pair, PairLooks::new(&pair.before, &pair.after, &pair.calibration))).collect();
+    for run in change.runs() {
+        let from = (run.col0 - composite.rect.col0) as usize;
+        let seen = composite.pair.row(run.row)[from..from + run.len() as usize].to_vec();
+        let mut col0 = run.col0;
+        for same in seen.chunk_by(|a, b| a == b) {
+            let part = Run { row: run.row, col0, col1: col0 + same.len() as i32 };
+            if let Some(looks) = looks.get(&same[0]) {
+                looks.describe(part, &mut composite.channels, &mut composite.cover_before);
+            }
+            col0 = part.col1;
+        }
+    }
+}
+
 /// Pixels whose log-odds are above 0, opened and closed; valid ones only.
 fn change_mask(composite: &Composite, preset: &Preset, detector: Detector) -> Mask {
     let valid = Mask::from_plane(&composite.state, |state| state == PixelState::Valid);
-    let raised = Mask::from_plane(&composite.channels[EvidenceChannel::Logit as usize], |logit| logit > 0);
+    let raised = Mask::from_plane(&composite.channels[detector.decides_by() as usize], |value| value > 0);
     clean(&raised, preset, detector).and(&valid)
 }
 
@@ -131,7 +159,7 @@ fn planned_mask(plan: &SurveyPlan, rect: PixelRect) -> Mask {
     for cell in rect.cells().filter(|&cell| plan.cell(cell).is_some()) {
         if let Some(part) = cell.rect().intersection(&rect) {
             for row in part.row0..part.row1 {
-                mask.set_run(survey::findings::Run { row, col0: part.col0, col1: part.col1 });
+                mask.set_run(Run { row, col0: part.col0, col1: part.col1 });
             }
         }
     }
@@ -169,14 +197,23 @@ fn fill(composite: &mut Composite, part: PixelRect, pair: u32, found: &PairEvide
         let states = &mut composite.state.row_mut(row)[from..from + part.cols()];
         // Stretches of pixels that this pair is the first to see.
         let mut taken: Vec<Range<usize>> = Vec::new();
-        for (col, (mine, &theirs)) in states.iter_mut().zip(theirs).enumerate() {
-            if *mine != PixelState::Valid && theirs == PixelState::Valid {
-                match taken.last_mut() {
-                    Some(last) if last.end == col => last.end += 1,
-                    _ => taken.push(col..col + 1),
+        let is_whole = |states: &[PixelState], valid: bool| {
+            states.iter().fold(true, |all, &state| all & ((state == PixelState::Valid) == valid))
+        };
+        if is_whole(theirs, true) && is_whole(states, false) {
+            states.fill(PixelState::Valid);
+            taken.push(0..states.len());
+        } else {
+            for (col, (mine, &theirs)) in states.iter_mut().zip(theirs).enumerate() {
+                if *mine == PixelState::Valid {
+                    continue;
                 }
-            }
-            if *mine != PixelState::Valid {
+                if theirs == PixelState::Valid {
+                    match taken.last_mut() {
+                        Some(last) if last.end == col => last.end += 1,
+                        _ => taken.push(col..col + 1),
+                    }
+                }
                 *mine = (*mine).max(theirs);
             }
         }
@@ -184,9 +221,13 @@ fn fill(composite: &mut Composite, part: PixelRect, pair: u32, found: &PairEvide
             let to = from + cols.start..from + cols.end;
             let of = source + cols.start..source + cols.end;
             for (mine, channel) in composite.channels.iter_mut().zip(&found.channels) {
-                mine.row_mut(row)[to.clone()].copy_from_slice(&channel.row(row)[of.clone()]);
+                if !channel.data().is_empty() {
+                    mine.row_mut(row)[to.clone()].copy_from_slice(&channel.row(row)[of.clone()]);
+                }
             }
-            composite.cover_before.row_mut(row)[to.clone()].copy_from_slice(&found.cover_before.row(row)[of]);
+            if !found.cover_before.data().is_empty() {
+                composite.cover_before.row_mut(row)[to.clone()].copy_from_slice(&found.cover_before.row(row)[of]);
+            }
             composite.pair.row_mut(row)[to].fill(pair);
         }
     }
@@ -272,7 +313,8 @@ pub fn detect_pair(
     let preset = Preset::new(resolution_m, detector);
     let evidence = pair_evidence(before, after, calibration, &preset, Detector::of(detector));
     let valid = Mask::from_plane(&evidence.state, |state| state == PixelState::Valid);
-    let raised = Mask::from_plane(&evidence.channels[EvidenceChannel::Logit as usize], |logit| logit > 0);
-    let change = clean(&raised, &preset, Detector::of(detector)).and(&valid);
+    let detector = Detector::of(detector);
+    let raised = Mask::from_plane(&evidence.channels[detector.decides_by() as usize], |value| value > 0);
+    let change = clean(&raised, &preset, detector).and(&valid);
     PairChange { change, valid, evidence }
 }

@@ -14,6 +14,7 @@
 //! * [`result`]: sites, footprints and counties: what users read.
 //! * [`calibration`]: what a scene pair's calibration says.
 //! * [`ids`], [`failure`]: names and failure classes.
+//! * [`wide`]: loops over pixels in the widest registers that a machine has.
 
 pub mod calibration;
 pub mod county;
@@ -27,6 +28,7 @@ pub mod raster;
 pub mod result;
 pub mod scene;
 pub mod spec;
+pub mod wide;
 
 /// The version that results record: results are a function of spec, inputs and this.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

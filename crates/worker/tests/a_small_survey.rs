@@ -13,7 +13,7 @@ use imagery::cog::write::{CogCrs, CogSpec, Overviews, write_cog};
 use imagery::{Output, SceneReader, Stores};
 use survey::county::{County, CountyMap};
 use survey::failure::FailureClass;
-use survey::findings::{Component, Coverage, Findings};
+use survey::findings::{Component, Coverage, EvidenceChannel, Findings};
 use survey::grid::{Block, Cell, GeoTransform, Grid, PixelRect};
 use survey::job::{Job, JobInput, JobKey, ObjectRef};
 use survey::plan::{Context, PlannedCell, SurveyPlan};
@@ -311,6 +311,53 @@ async fn a_new_lot_is_found_once_whatever_the_tiles_and_threads_and_its_county_t
         assert!(chip.object.key.starts_with("stages/chips/K2/"), "{}", chip.object.key);
     }
     assert_eq!(result.chips[0].name, format!("{}-before.png", site.id));
+}
+
+#[tokio::test]
+async fn without_a_second_look_a_site_is_the_same_outline_and_no_scene_is_read_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut looking = Survey::new(folder.path(), plan(folder.path(), 512), 2).await;
+    let root = looking.find().await;
+    let looked_at = looking.assemble(root, 1).await.sites.remove(0);
+    let mut screening = plan(folder.path(), 777);
+    screening.detector.second_look = false;
+    let mut survey = Survey::new(folder.path(), screening, 2).await;
+    let root = survey.find().await;
+    for name in ["before.tif", "after.tif"] {
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let result = survey.assemble(root, 1).await;
+    let site = &result.sites[0];
+    assert_eq!((result.sites.len(), &site.id, site.area_ha), (1, &looked_at.id, looked_at.area_ha));
+    assert_eq!((&site.outline, &site.scenes), (&looked_at.outline, &looked_at.scenes));
+    assert!(site.footprints.is_empty() && result.chips.is_empty());
+    assert!(looked_at.notes[0].contains("footprints from the later scene"), "{:?}", looked_at.notes);
+    assert!(site.notes[0].contains("looked at no site again"), "{:?}", site.notes);
+}
+
+#[tokio::test]
+async fn what_the_score_alone_finds_is_the_same_whatever_the_tiles_and_tells_what_the_ground_looks_like() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut closed = Vec::new();
+    for (tile_px, threads) in [(512, 2), (777, 1)] {
+        let mut plan = plan(folder.path(), tile_px);
+        plan.detector.name = "irmad".into();
+        let mut survey = Survey::new(folder.path(), plan, threads).await;
+        survey.find().await;
+        closed.push(survey.closed().await);
+    }
+    assert_eq!(closed[0], closed[1]);
+    let largest = closed[0].iter().max_by_key(|component| component.sums.pixels).unwrap();
+    let mean = |channel: EvidenceChannel| {
+        largest.sums.evidence[channel as usize] as f64 / (256.0 * largest.sums.pixels as f64)
+    };
+    assert_eq!(largest.sums.crop_before + largest.sums.wood_before, largest.sums.pixels, "{:?}", largest.sums);
+    assert!(mean(EvidenceChannel::VegetationBefore) > 0.5 && mean(EvidenceChannel::VegetationAfter) < 0.15);
+    assert!(mean(EvidenceChannel::BrightnessAfter) > mean(EvidenceChannel::BrightnessBefore) + 2.0);
+    assert_eq!(
+        largest.sums.evidence[EvidenceChannel::Logit as usize],
+        largest.sums.evidence[EvidenceChannel::Score as usize]
+    );
 }
 
 #[tokio::test]

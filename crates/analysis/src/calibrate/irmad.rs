@@ -4,7 +4,10 @@
 //! nothing changed. Each round weighs pixels by how little they changed. Invariant to any invertible affine radiometry
 //! of either scene, and the scenes may differ in number and kind of bands.
 
+use std::ops::Range;
+
 use survey::calibration::IrMad;
+use survey::wide::{Kernel, wide_kernel};
 
 use super::chi_squared::upper_tail;
 use super::linear::{Matrix, cholesky, solve_lower, solve_lower_transposed, svd};
@@ -66,7 +69,8 @@ pub fn fit_from(sample: &PairSample, rounds: Rounds, start: Option<SteadyHalf>) 
         let scorer = Scorer::new(last);
         let degrees = last.rho.len();
         let weighted = moments(sample, |bands, weights| {
-            scorer.score_row(bands, |t| weights.push(upper_tail(degrees, t)));
+            wide_kernel(Scores { scorer: &scorer, bands, out: weights });
+            weights.iter_mut().for_each(|t| *t = upper_tail(degrees, *t));
         });
         if weighted.weight < rounds.least_mean_weight * weighted.pixels as f64 || weighted.weight <= 0.0 {
             collapsed = true;
@@ -85,6 +89,23 @@ pub fn fit_from(sample: &PairSample, rounds: Rounds, start: Option<SteadyHalf>) 
     }
     let irmad = solutions.pop().unwrap_or_else(|| solve(&start, before, rounds));
     Fit { irmad, pixels: start.pixels, collapsed }
+}
+
+/// A row whose scores are wanted where its weights will be.
+struct Scores<'a> {
+    scorer: &'a Scorer,
+    bands: &'a [Vec<f32>],
+    out: &'a mut Vec<f64>,
+}
+
+impl Kernel for Scores<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let bands: Vec<&[f32]> = self.bands.iter().map(Vec::as_slice).collect();
+        self.scorer.score_blocks(&bands, |_, scores| self.out.extend_from_slice(scores));
+    }
 }
 
 /// Canonical correlation by whitening with Cholesky factors and a singular value decomposition, which keeps the sign of
@@ -169,13 +190,21 @@ impl Scorer {
     }
 
     /// Calls `take` with the score of each pixel of a row in order.
+    #[inline(always)]
     pub fn score_row(&self, bands: &[Vec<f32>], take: impl FnMut(f64)) {
         let slices: Vec<&[f32]> = bands.iter().map(Vec::as_slice).collect();
         self.score_slices(&slices, take);
     }
 
     /// The same for slices of one length, the earlier scene's bands first.
+    #[inline(always)]
     pub fn score_slices(&self, bands: &[&[f32]], mut take: impl FnMut(f64)) {
+        self.score_blocks(bands, |_, scores| scores.iter().for_each(|&t| take(t)));
+    }
+
+    /// The same, some pixels at a time: calls `take` with their places and their scores.
+    #[inline(always)]
+    pub fn score_blocks(&self, bands: &[&[f32]], mut take: impl FnMut(Range<usize>, &[f64])) {
         const BLOCK: usize = 64;
         let count = bands.first().map_or(0, |band| band.len());
         let mut start = 0;
@@ -193,7 +222,7 @@ impl Scorer {
                     *total += variate * variate;
                 }
             }
-            total[..length].iter().for_each(|&t| take(t));
+            take(start..start + length, &total[..length]);
             start += length;
         }
     }

@@ -1,7 +1,9 @@
 //! Weighted first and second moments of the bands of both scenes.
 
+use survey::wide::{Kernel, wide_kernel};
+
 use super::linear::Matrix;
-use super::sample::PairSample;
+use super::sample::{PairSample, SampleRow};
 
 /// Weighted mean and covariance of all bands, the earlier scene's first.
 #[derive(Clone, Debug)]
@@ -39,26 +41,7 @@ pub fn moments(sample: &PairSample, weigh: impl Fn(&[Vec<f32>], &mut Vec<f64>) +
             let count = row.cols.len();
             let mut weights = Vec::with_capacity(count);
             weigh(&row.bands, &mut weights);
-            let centred: Vec<Vec<f64>> = row
-                .bands
-                .iter()
-                .zip(&origin)
-                .map(|(band, &origin)| band.iter().map(|&value| f64::from(value) - origin).collect())
-                .collect();
-            let weighted: Vec<Vec<f64>> = centred
-                .iter()
-                .map(|band| band.iter().zip(&weights).map(|(value, weight)| value * weight).collect())
-                .collect();
-            sums.pixels += count as u64;
-            sums.weight += sum(&weights);
-            let mut at = 0;
-            for (i, weighted) in weighted.iter().enumerate() {
-                sums.first[i] += sum(weighted);
-                for band in &centred[i..] {
-                    sums.second[at] += dot(weighted, band);
-                    at += 1;
-                }
-            }
+            wide_kernel(AddRow { sums, row, weights: &weights, origin: &origin });
         },
     );
     let mut total = Sums { pixels: 0, weight: 0.0, first: vec![0.0; size], second: vec![0.0; size * (size + 1) / 2] };
@@ -82,6 +65,43 @@ pub fn moments(sample: &PairSample, weigh: impl Fn(&[Vec<f32>], &mut Vec<f64>) +
     }
 }
 
+/// A row that is to be added.
+struct AddRow<'a> {
+    sums: &'a mut Sums,
+    row: &'a SampleRow,
+    weights: &'a [f64],
+    origin: &'a [f64],
+}
+
+impl Kernel for AddRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { sums, row, weights, origin } = self;
+        let centred: Vec<Vec<f64>> = row
+            .bands
+            .iter()
+            .zip(origin)
+            .map(|(band, &origin)| band.iter().map(|&value| f64::from(value) - origin).collect())
+            .collect();
+        let weighted: Vec<Vec<f64>> = centred
+            .iter()
+            .map(|band| band.iter().zip(weights).map(|(value, weight)| value * weight).collect())
+            .collect();
+        sums.pixels += row.cols.len() as u64;
+        sums.weight += sum(weights);
+        let mut at = 0;
+        for (i, weighted) in weighted.iter().enumerate() {
+            sums.first[i] += sum(weighted);
+            for band in &centred[i..] {
+                sums.second[at] += dot(weighted, band);
+                at += 1;
+            }
+        }
+    }
+}
+
 fn origin(sample: &PairSample, size: usize) -> Vec<f64> {
     let firsts = sample.by_strip(
         || None,
@@ -100,6 +120,7 @@ fn add(total: &mut [f64], part: &[f64]) {
     }
 }
 
+#[inline(always)]
 fn sum(values: &[f64]) -> f64 {
     let mut lanes = [0.0; LANES];
     let chunks = values.chunks_exact(LANES);
@@ -112,6 +133,7 @@ fn sum(values: &[f64]) -> f64 {
     lanes.iter().sum::<f64>() + rest
 }
 
+#[inline(always)]
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut lanes = [0.0; LANES];
     let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));

@@ -116,7 +116,12 @@ impl Strip<'_> {
             let line = plane.row(row);
             let col0 = plane.rect().col0;
             values.clear();
-            values.extend(sample.cols.iter().map(|&col| line[(col - col0) as usize]));
+            if sample.cols.len() == self.rect.cols() {
+                let from = (self.rect.col0 - col0) as usize;
+                values.extend_from_slice(&line[from..from + self.rect.cols()]);
+            } else {
+                values.extend(sample.cols.iter().map(|&col| line[(col - col0) as usize]));
+            }
         }
     }
 }

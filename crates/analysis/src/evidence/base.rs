@@ -4,16 +4,20 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use survey::calibration::Calibration;
+use survey::findings::Run;
 use survey::grid::PixelRect;
 use survey::raster::{PixelState, Plane, SceneWindow};
+use survey::wide::{Kernel, wide, wide_kernel};
 
-use super::logarithm::ln;
+use super::logarithm::Logarithm;
 use crate::bands::{BandRoles, Vegetation};
 use crate::calibrate::Scorer;
-use crate::detect::Detector;
 
 /// Values are quantised to this part of one.
 pub const UNIT: f32 = 256.0;
+
+/// Pixels of a row that are computed together.
+const BLOCK: usize = 256;
 
 /// Largest magnitude of a standardised value.
 const LIMIT: f32 = 8.0;
@@ -32,7 +36,7 @@ pub struct DatePlanes {
     pub gradient: Plane<i16>,
 }
 
-/// The planes of a pair. Only the default detector looks at hue and gradient: for others these are 0.
+/// The planes of a pair.
 pub struct BasePlanes {
     /// What they cover.
     pub rect: PixelRect,
@@ -58,6 +62,7 @@ impl BasePlanes {
 
 /// Quantises to 1/256, saturating.
 #[must_use]
+#[inline(always)]
 pub fn quantise(value: f32) -> i16 {
     // Truncation after a shift into the positive numbers rounds to nearest on every machine in one instruction.
     let shifted = (value * UNIT).clamp(-32767.0, 32767.0) + 32768.5;
@@ -75,6 +80,7 @@ impl Standard {
         Self { centre: centre as f32, inverse: inverse as f32 }
     }
 
+    #[inline(always)]
     fn z(&self, value: f32) -> f32 {
         ((value - self.centre) * self.inverse).clamp(-LIMIT, LIMIT)
     }
@@ -90,33 +96,16 @@ pub fn base_planes(
     after: &SceneWindow,
     state: &Plane<PixelState>,
     calibration: &Calibration,
-    detector: Detector,
 ) -> BasePlanes {
-    let rect = state.rect();
     let valid = state.map(|state| i16::from(state == PixelState::Valid));
-    let statistics = &calibration.statistics;
-    let planes_of = |window: &SceneWindow, date: usize| {
-        let roles = BandRoles::of(&window.bands);
-        let quantiles = if date == 0 { &statistics.vegetation_before } else { &statistics.vegetation_after };
-        let means = if date == 0 { &calibration.irmad.mean_before } else { &calibration.irmad.mean_after };
-        date_planes(
-            window,
-            &valid,
-            &roles,
-            &Standard::new(statistics.brightness_median[date], statistics.brightness_sd[date]),
-            &Standard::new(quantiles[2], (quantiles[4] - quantiles[1]) / QUARTILES_PER_SD),
-            means,
-            detector,
-        )
-    };
-    let has_colour = [before, after].iter().all(|window| BandRoles::of(&window.bands).vegetation != Vegetation::None);
+    let [earlier, later] = [DateLooks::new(before, calibration, 0), DateLooks::new(after, calibration, 1)];
     BasePlanes {
-        rect,
-        score: score_plane(before, after, &valid, calibration),
-        before: planes_of(before, 0),
-        after: planes_of(after, 1),
+        rect: state.rect(),
+        score: score_plane(before, after, state, calibration),
+        before: date_planes(&earlier, &valid, &calibration.irmad.mean_before),
+        after: date_planes(&later, &valid, &calibration.irmad.mean_after),
+        has_colour: earlier.has_colour() && later.has_colour(),
         valid,
-        has_colour,
     }
 }
 
@@ -135,68 +124,193 @@ fn part<T: Copy>(plane: &Plane<T>, row: i32, rect: PixelRect) -> &[T] {
     &plane.row(row)[from..from + rect.cols()]
 }
 
-fn score_plane(before: &SceneWindow, after: &SceneWindow, valid: &Plane<i16>, calibration: &Calibration) -> Plane<i16> {
-    let rect = valid.rect();
+/// The score over a rectangle in which `state` says where both dates are valid; 0 elsewhere.
+pub fn score_plane(
+    before: &SceneWindow,
+    after: &SceneWindow,
+    state: &Plane<PixelState>,
+    calibration: &Calibration,
+) -> Plane<i16> {
+    let rect = state.rect();
     let scorer = Scorer::new(&calibration.irmad);
     let threshold = calibration.threshold as f32;
     let limit = libm::expm1(calibration.threshold);
     let limit = limit * limit;
+    let ln = Logarithm::new();
     let mut score = Plane::filled(rect, 0_i16);
     rows_mut(&mut score).for_each(|(row, out)| {
         let bands: Vec<&[f32]> =
             before.planes.iter().chain(&after.planes).map(|plane| part(plane, row, rect)).collect();
-        let mut pixels = out.iter_mut().zip(valid.row(row));
-        scorer.score_slices(&bands, |t| {
-            let Some((out, valid)) = pixels.next() else { return };
-            if *valid != 0 {
-                let above = quantise((ln(1.0 + (t as f32).sqrt()) - threshold).clamp(-LIMIT, LIMIT));
-                // The sign is that of the exact comparison, not of the rounded difference.
-                *out = if t > limit { above.max(1) } else { above.min(0) };
-            }
-        });
+        wide_kernel(ScoreRow { scorer: &scorer, threshold, limit, ln, bands, states: state.row(row), out });
     });
     score
 }
 
-fn date_planes(
-    window: &SceneWindow,
-    valid: &Plane<i16>,
-    roles: &BandRoles,
-    bright: &Standard,
-    green: &Standard,
-    means: &[f64],
-    detector: Detector,
-) -> DatePlanes {
+/// A row of scores that is to be computed.
+struct ScoreRow<'a> {
+    scorer: &'a Scorer,
+    threshold: f32,
+    /// The score at the threshold.
+    limit: f64,
+    ln: Logarithm,
+    bands: Vec<&'a [f32]>,
+    states: &'a [PixelState],
+    out: &'a mut [i16],
+}
+
+impl Kernel for ScoreRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { scorer, threshold, limit, ln, bands, states, out } = self;
+        scorer.score_blocks(&bands, |pixels, scores| {
+            let pixels = out[pixels.clone()].iter_mut().zip(&states[pixels]);
+            for ((out, &state), &t) in pixels.zip(scores) {
+                let above = quantise((ln.of(1.0 + (t as f32).sqrt()) - threshold).clamp(-LIMIT, LIMIT));
+                // The sign is that of the exact comparison, not of the rounded difference.
+                let above = if t > limit { above.max(1) } else { above.min(0) };
+                *out = if state == PixelState::Valid { above } else { 0 };
+            }
+        });
+    }
+}
+
+/// How the pixels of one date look, against the pair's sample.
+pub struct DateLooks<'a> {
+    window: &'a SceneWindow,
+    roles: BandRoles,
+    bright: Standard,
+    green: Standard,
+}
+
+impl<'a> DateLooks<'a> {
+    /// Of the earlier (0) or the later (1) date.
+    pub fn new(window: &'a SceneWindow, calibration: &Calibration, date: usize) -> Self {
+        let statistics = &calibration.statistics;
+        let quantiles = if date == 0 { &statistics.vegetation_before } else { &statistics.vegetation_after };
+        Self {
+            window,
+            roles: BandRoles::of(&window.bands),
+            bright: Standard::new(statistics.brightness_median[date], statistics.brightness_sd[date]),
+            green: Standard::new(quantiles[2], (quantiles[4] - quantiles[1]) / QUARTILES_PER_SD),
+        }
+    }
+
+    /// Whether there is a vegetation index.
+    pub fn has_colour(&self) -> bool {
+        self.roles.vegetation != Vegetation::None
+    }
+
+    /// Whether the index is the normalised difference.
+    pub fn is_normalised(&self) -> bool {
+        matches!(self.roles.vegetation, Vegetation::Normalised { .. })
+    }
+
+    /// The bands' values in a run of pixels.
+    fn values(&self, run: Run) -> Vec<&'a [f32]> {
+        let rect = PixelRect { row0: run.row, row1: run.row + 1, col0: run.col0, col1: run.col1 };
+        self.window.planes.iter().map(|plane| part(plane, run.row, rect)).collect()
+    }
+
+    /// Brightness along a run, robust z.
+    pub fn brightness(&self, run: Run, out: &mut [i16]) {
+        let bands = self.values(run);
+        let share = 1.0 / self.roles.bright.len().max(1) as f32;
+        let bright: Vec<&[f32]> = self.roles.bright.iter().map(|&band| &bands[band][..out.len()]).collect();
+        wide(|| {
+            let mut sums = [0.0_f32; BLOCK];
+            for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+                let sums = &mut sums[..out.len()];
+                // The sum of none is −0.
+                sums.fill(-0.0);
+                for band in &bright {
+                    let values = &band[block * BLOCK..];
+                    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                }
+                for (out, sum) in out.iter_mut().zip(sums) {
+                    *out = quantise(self.bright.z(*sum * share));
+                }
+            }
+        });
+    }
+
+    /// The vegetation index along a run, robust z and raw; 0 where there is none.
+    pub fn vegetation(&self, run: Run, standardised: &mut [i16], raw: &mut [i16]) {
+        if !self.has_colour() {
+            standardised.fill(0);
+            raw.fill(0);
+            return;
+        }
+        let bands = self.values(run);
+        wide_kernel(VegetationRow { looks: self, bands: &bands, standardised, raw });
+    }
+}
+
+/// A row of vegetation indices that is to be computed.
+struct VegetationRow<'a> {
+    looks: &'a DateLooks<'a>,
+    bands: &'a [&'a [f32]],
+    standardised: &'a mut [i16],
+    raw: &'a mut [i16],
+}
+
+impl Kernel for VegetationRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { looks, bands, standardised, raw } = self;
+        let put = |standardised: &mut i16, raw: &mut i16, index: f32| {
+            *standardised = quantise(looks.green.z(index));
+            *raw = quantise(index);
+        };
+        let vegetation = looks.roles.vegetation;
+        if let Vegetation::Normalised { nir, red } = vegetation {
+            for (((standardised, raw), &nir), &red) in standardised.iter_mut().zip(raw).zip(bands[nir]).zip(bands[red])
+            {
+                put(standardised, raw, Vegetation::normalised(nir, red));
+            }
+        } else {
+            for (at, (standardised, raw)) in standardised.iter_mut().zip(raw).enumerate() {
+                put(standardised, raw, vegetation.index(|band| bands[band][at]));
+            }
+        }
+    }
+}
+
+/// The whole of a row of a rectangle.
+fn whole_row(rect: PixelRect, row: i32) -> Run {
+    Run { row, col0: rect.col0, col1: rect.col1 }
+}
+
+fn keep_valid(out: &mut [i16], valid: &[i16]) {
+    out.iter_mut().zip(valid).for_each(|(out, valid)| *out *= valid);
+}
+
+fn date_planes(looks: &DateLooks, valid: &Plane<i16>, means: &[f64]) -> DatePlanes {
     let rect = valid.rect();
     let plane = || Plane::filled(rect, 0_i16);
     let (mut brightness, mut vegetation, mut index, mut hue) = (plane(), plane(), plane(), plane());
-    let share = 1.0 / roles.bright.len().max(1) as f32;
-    let bands_at = |row: i32| -> Vec<&[f32]> { window.planes.iter().map(|plane| part(plane, row, rect)).collect() };
     rows_mut(&mut brightness).for_each(|(row, out)| {
-        let bands = bands_at(row);
-        for (col, (out, &valid)) in out.iter_mut().zip(valid.row(row)).enumerate() {
-            let sum: f32 = roles.bright.iter().map(|&band| bands[band][col]).sum();
-            *out = quantise(bright.z(sum * share)) * valid;
-        }
+        looks.brightness(whole_row(rect, row), out);
+        keep_valid(out, valid.row(row));
     });
-    if roles.vegetation != Vegetation::None {
+    if looks.has_colour() {
         rows_mut(&mut vegetation).zip(rows_mut(&mut index)).for_each(|((row, out), (_, raw))| {
-            let bands = bands_at(row);
-            for (col, ((out, raw), &valid)) in out.iter_mut().zip(raw).zip(valid.row(row)).enumerate() {
-                let index = roles.vegetation.index(|band| bands[band][col]);
-                *out = quantise(green.z(index)) * valid;
-                *raw = quantise(index) * valid;
-            }
+            looks.vegetation(whole_row(rect, row), out, raw);
+            keep_valid(out, valid.row(row));
+            keep_valid(raw, valid.row(row));
         });
-        let find = |name: &str| window.bands.iter().position(|band| band.as_str() == name);
+        let find = |name: &str| looks.window.bands.iter().position(|band| band.as_str() == name);
         let relative = |band: usize| means.get(band).filter(|mean| **mean > 0.0).map(|mean| 1.0 / *mean as f32);
         // Green stands in for blue where a scene has none.
-        if detector == Detector::Default
-            && let (Some(blue), Some(red)) = (find("blue").or_else(|| find("green")), find("red"))
+        if let (Some(blue), Some(red)) = (find("blue").or_else(|| find("green")), find("red"))
             && let (Some(per_blue), Some(per_red)) = (relative(blue), relative(red))
         {
             rows_mut(&mut hue).for_each(|(row, out)| {
-                let (blue, red) = (bands_at(row)[blue], bands_at(row)[red]);
+                let bands = looks.values(whole_row(rect, row));
+                let (blue, red) = (bands[blue], bands[red]);
                 for (col, (out, &valid)) in out.iter_mut().zip(valid.row(row)).enumerate() {
                     let (b, r) = (blue[col] * per_blue, red[col] * per_red);
                     let hue = if b + r > 0.0 { (b - r) / (b + r) } else { 0.0 };
@@ -205,7 +319,7 @@ fn date_planes(
             });
         }
     }
-    let gradient = if detector == Detector::Default { gradient_plane(&brightness, valid) } else { plane() };
+    let gradient = gradient_plane(&brightness, valid);
     DatePlanes { brightness, vegetation, index, hue, gradient }
 }
 

@@ -4,9 +4,10 @@
 use std::ops::Range;
 
 use survey::raster::Plane;
+use survey::wide::wide;
 
 use super::base::{BasePlanes, UNIT};
-use super::logarithm::ln;
+use super::logarithm::Logarithm;
 use super::model::{FEATURES, Model};
 use super::window::slide;
 
@@ -46,9 +47,11 @@ pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
     let zeros = vec![0.0; size];
     let plane = |name: &str| plane(name).unwrap_or(&zeros);
     let (bright, score, smooth) = (plane("brightness_8_after"), plane("score_4"), plane("edges_12_before"));
-    for (((logit, bright), score), smooth) in logit.iter_mut().zip(bright).zip(score).zip(smooth) {
-        *logit = logit.max(STRIPPED * (bright - BRIGHT).min(*score).min(SMOOTH - smooth));
-    }
+    wide(|| {
+        for (((logit, bright), score), smooth) in logit.iter_mut().zip(bright).zip(score).zip(smooth) {
+            *logit = logit.max(STRIPPED * (bright - BRIGHT).min(*score).min(SMOOTH - smooth));
+        }
+    });
     let edges_before = plane("edges_6_before").clone();
     FineRows {
         logit,
@@ -102,9 +105,12 @@ impl<'a> Windows<'a> {
                     radius,
                     |row, out| copy(&windows.base.valid, row, out),
                     |pixels, counts| {
-                        for (inverse, &count) in inverse[pixels].iter_mut().zip(counts) {
-                            *inverse = if count > 0 { 1.0 / count as f32 } else { 0.0 };
-                        }
+                        let pixels = inverse[pixels].iter_mut().zip(counts);
+                        wide(|| {
+                            pixels.for_each(|(inverse, &count)| {
+                                *inverse = if count > 0 { 1.0 / count as f32 } else { 0.0 };
+                            });
+                        });
                     },
                 );
                 (radius, inverse)
@@ -135,9 +141,8 @@ impl<'a> Windows<'a> {
     fn means(&self, radius: usize, read: impl Fn(usize, &mut [i32]), scale: f32, out: &mut [f32]) {
         let inverse = self.inverse(radius);
         self.sums(radius, read, |pixels, sums| {
-            for ((out, &sum), inverse) in out[pixels.clone()].iter_mut().zip(sums).zip(&inverse[pixels]) {
-                *out = sum as f32 * inverse * scale;
-            }
+            let pixels = out[pixels.clone()].iter_mut().zip(sums).zip(&inverse[pixels]);
+            wide(|| pixels.for_each(|((out, &sum), inverse)| *out = sum as f32 * inverse * scale));
         });
     }
 
@@ -147,16 +152,20 @@ impl<'a> Windows<'a> {
 
     fn log_mean(&self, plane: &Plane<i16>, radius: usize, out: &mut [f32]) {
         self.mean(plane, radius, out);
-        out.iter_mut().for_each(|value| *value = ln(*value + FLOOR));
+        let ln = Logarithm::new();
+        wide(|| out.iter_mut().for_each(|value| *value = ln.of(*value + FLOOR)));
     }
 
     fn log_deviation(&self, plane: &Plane<i16>, radius: usize, out: &mut [f32]) {
         let mut mean = vec![0.0; out.len()];
         self.mean(plane, radius, &mut mean);
         self.means(radius, |row, buffer| product(plane, plane, row, buffer), 1.0 / (UNIT * UNIT), out);
-        for (out, mean) in out.iter_mut().zip(mean) {
-            *out = ln((*out - mean * mean).max(0.0).sqrt() + FLOOR);
-        }
+        let ln = Logarithm::new();
+        wide(|| {
+            for (out, mean) in out.iter_mut().zip(mean) {
+                *out = ln.of((*out - mean * mean).max(0.0).sqrt() + FLOOR);
+            }
+        });
     }
 
     /// Normalised cross-correlation of two planes; 1 where both are smooth (nothing to compare).
@@ -174,12 +183,16 @@ impl<'a> Windows<'a> {
         };
         let (mean_a, mean_b) = (moment(a, None), moment(b, None));
         let (aa, bb, ab) = (moment(a, Some(a)), moment(b, Some(b)), moment(a, Some(b)));
-        for (at, out) in out.iter_mut().enumerate() {
-            let variance_a = (aa[at] - mean_a[at] * mean_a[at]).max(0.0);
-            let variance_b = (bb[at] - mean_b[at] * mean_b[at]).max(0.0);
-            let covariance = ab[at] - mean_a[at] * mean_b[at];
-            *out = ((covariance + 0.01) / ((variance_a * variance_b).sqrt() + 0.01)).clamp(-1.0, 1.0);
-        }
+        let means = mean_a.iter().zip(&mean_b);
+        let squares = aa.iter().zip(&bb).zip(&ab);
+        wide(|| {
+            for ((out, (mean_a, mean_b)), ((aa, bb), ab)) in out.iter_mut().zip(means).zip(squares) {
+                let variance_a = (aa - mean_a * mean_a).max(0.0);
+                let variance_b = (bb - mean_b * mean_b).max(0.0);
+                let covariance = ab - mean_a * mean_b;
+                *out = ((covariance + 0.01) / ((variance_a * variance_b).sqrt() + 0.01)).clamp(-1.0, 1.0);
+            }
+        });
     }
 }
 
@@ -188,10 +201,12 @@ fn line(plane: &Plane<i16>, row: usize) -> &[i16] {
 }
 
 fn copy(plane: &Plane<i16>, row: usize, out: &mut [i32]) {
-    out.iter_mut().zip(line(plane, row)).for_each(|(out, &value)| *out = i32::from(value));
+    let pixels = out.iter_mut().zip(line(plane, row));
+    wide(|| pixels.for_each(|(out, &value)| *out = i32::from(value)));
 }
 
 fn product(a: &Plane<i16>, b: &Plane<i16>, row: usize, out: &mut [i32]) {
     let lines = line(a, row).iter().zip(line(b, row));
-    out.iter_mut().zip(lines).for_each(|(out, (&a, &b))| *out = i32::from(a) * i32::from(b));
+    let pixels = out.iter_mut().zip(lines);
+    wide(|| pixels.for_each(|(out, (&a, &b))| *out = i32::from(a) * i32::from(b)));
 }

@@ -4,18 +4,37 @@ use std::sync::LazyLock;
 
 const MANTISSA_BITS: u32 = 11;
 
-static MANTISSAS: LazyLock<Vec<f32>> = LazyLock::new(|| {
-    let count = 1_u32 << MANTISSA_BITS;
-    (0..count).map(|index| libm::log1p((f64::from(index) + 0.5) / f64::from(count)) as f32).collect()
-});
+const ENTRIES: usize = 1 << MANTISSA_BITS;
 
-/// `ln(x)` for a normal positive `x`, to 2.5e-4; what is not positive counts as the smallest normal number.
+static MANTISSAS: LazyLock<[f32; ENTRIES]> =
+    LazyLock::new(|| std::array::from_fn(|index| libm::log1p((index as f64 + 0.5) / ENTRIES as f64) as f32));
+
+/// The logarithm with its table at hand, for loops over pixels.
+#[derive(Clone, Copy)]
+pub struct Logarithm(&'static [f32; ENTRIES]);
+
+impl Logarithm {
+    /// Looks the table up.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(&MANTISSAS)
+    }
+
+    /// `ln(x)` for a normal positive `x`, to 2.5e-4; what is not positive counts as the smallest normal number.
+    #[must_use]
+    #[inline(always)]
+    pub fn of(self, x: f32) -> f32 {
+        let bits = x.max(f32::MIN_POSITIVE).to_bits();
+        let exponent = (bits >> 23) as i32 - 127;
+        let mantissa = (bits >> (23 - MANTISSA_BITS)) as usize % ENTRIES;
+        exponent as f32 * core::f32::consts::LN_2 + self.0[mantissa]
+    }
+}
+
+/// [`Logarithm::of`] a single number.
 #[must_use]
 pub fn ln(x: f32) -> f32 {
-    let bits = x.max(f32::MIN_POSITIVE).to_bits();
-    let exponent = (bits >> 23) as i32 - 127;
-    let mantissa = (bits >> (23 - MANTISSA_BITS)) & ((1 << MANTISSA_BITS) - 1);
-    exponent as f32 * core::f32::consts::LN_2 + MANTISSAS[mantissa as usize]
+    Logarithm::new().of(x)
 }
 
 #[cfg(test)]

@@ -17,16 +17,15 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use survey::calibration::Calibration;
-use survey::findings::{EVIDENCE_CHANNELS, EvidenceChannel};
+use survey::findings::{EVIDENCE_CHANNELS, EvidenceChannel, Run};
 use survey::grid::PixelRect;
 use survey::raster::{PixelState, Plane, SceneWindow};
 use survey::result::Cover;
 
-use crate::bands::{BandRoles, Vegetation};
 use crate::cloud;
 use crate::detect::Detector;
 pub(crate) use base::quantise;
-use base::{BasePlanes, UNIT, base_planes};
+use base::{BasePlanes, DateLooks, UNIT, base_planes, score_plane};
 pub(crate) use blocks::in_blocks;
 pub(crate) use logarithm::ln;
 pub use preset::{Preset, Scale};
@@ -38,7 +37,8 @@ const CHUNK_ROWS: usize = 64;
 /// The evidence of one pair over a rectangle.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairEvidence {
-    /// By [`EvidenceChannel`], 1/256; 0 where the pair is not valid.
+    /// By [`EvidenceChannel`], 1/256; 0 where the pair is not valid. Of the detectors that decide by the score alone, all
+    /// but the score are empty.
     pub channels: [Plane<i16>; EVIDENCE_CHANNELS],
     /// Cover before.
     pub cover_before: Plane<Cover>,
@@ -65,22 +65,24 @@ pub fn pair_evidence(
     if let Some(reach) = preset.cloud {
         cloud::mask_clouds(before, after, &calibration.statistics, reach, &mut state);
     }
-    let base = base_planes(before, after, &state, calibration, detector);
-    let is_normalised = matches!(BandRoles::of(&before.bands).vegetation, Vegetation::Normalised { .. });
+    if detector != Detector::Default {
+        return score_alone(score_plane(before, after, &state, calibration), state);
+    }
+    let base = base_planes(before, after, &state, calibration);
+    let is_normalised = DateLooks::new(before, calibration, 0).is_normalised();
     let starts: Vec<usize> = (0..rect.rows()).step_by(CHUNK_ROWS).collect();
     let chunks: Vec<Chunk> = starts
         .par_iter()
         .map(|&start| {
             let rows = start..(start + CHUNK_ROWS).min(rect.rows());
             let quantised = |values: Vec<f32>| values.into_iter().map(quantise).collect();
-            let (mut chunk, edges) = match (detector, preset.scale) {
-                (Detector::IrMad | Detector::Cva, _) => (Chunk::of(base.rows(&base.score, &rows).to_vec()), None),
-                (Detector::Default, Scale::Fine) => {
+            let (mut chunk, edges) = match preset.scale {
+                Scale::Fine => {
                     let found = fine::fine_rows(&base, rows.clone());
                     let (structure, growth) = (quantised(found.structure), quantised(found.edge_growth));
                     (Chunk { structure, growth, ..Chunk::of(quantised(found.logit)) }, Some(found.edges_before))
                 }
-                (Detector::Default, scale) => {
+                scale => {
                     let irmad = &calibration.irmad;
                     let logit = spectral::spectral_rows(&base, before, after, irmad, scale, rows.clone());
                     (Chunk::of(quantised(logit)), None)
@@ -95,6 +97,60 @@ pub fn pair_evidence(
         })
         .collect();
     assemble(base, state, &chunks)
+}
+
+/// The evidence of the detectors that decide by the score: what the ground looks like is asked for later, where it changed
+/// ([`PairLooks`]). The planes of the other channels are empty.
+fn score_alone(score: Plane<i16>, state: Plane<PixelState>) -> PairEvidence {
+    let nothing = PixelRect::new(0, 0, 0, 0);
+    let mut channels: [Plane<i16>; EVIDENCE_CHANNELS] = std::array::from_fn(|_| Plane::filled(nothing, 0));
+    channels[EvidenceChannel::Score as usize] = score;
+    PairEvidence { channels, cover_before: Plane::filled(nothing, Cover::Unknown), state }
+}
+
+/// What the ground of a pair looks like, for the detectors that decide by the score alone.
+pub(crate) struct PairLooks<'a> {
+    before: DateLooks<'a>,
+    after: DateLooks<'a>,
+}
+
+impl<'a> PairLooks<'a> {
+    pub(crate) fn new(before: &'a SceneWindow, after: &'a SceneWindow, calibration: &Calibration) -> Self {
+        Self { before: DateLooks::new(before, calibration, 0), after: DateLooks::new(after, calibration, 1) }
+    }
+
+    /// Fills in what is known of a run of valid pixels that the pair saw, beside their score.
+    pub(crate) fn describe(&self, run: Run, channels: &mut [Plane<i16>; EVIDENCE_CHANNELS], cover: &mut Plane<Cover>) {
+        let mut standardised = vec![0; run.len() as usize];
+        let score = along(&mut channels[EvidenceChannel::Score as usize], run).to_vec();
+        along(&mut channels[EvidenceChannel::Logit as usize], run).copy_from_slice(&score);
+        self.after.brightness(run, along(&mut channels[EvidenceChannel::BrightnessAfter as usize], run));
+        let index = along(&mut channels[EvidenceChannel::VegetationAfter as usize], run);
+        self.after.vegetation(run, &mut standardised, index);
+        self.before.brightness(run, along(&mut channels[EvidenceChannel::BrightnessBefore as usize], run));
+        let index = along(&mut channels[EvidenceChannel::VegetationBefore as usize], run);
+        self.before.vegetation(run, &mut standardised, index);
+        let [index, brightness] = [EvidenceChannel::VegetationBefore, EvidenceChannel::BrightnessBefore]
+            .map(|channel| along(&mut channels[channel as usize], run).to_vec());
+        let has_colour = self.before.has_colour() && self.after.has_colour();
+        let real = |value: i16| f32::from(value) / UNIT;
+        for (at, cover) in along(cover, run).iter_mut().enumerate() {
+            *cover = cover::cover(&cover::Looks {
+                vegetation: real(standardised[at]),
+                index: real(index[at]),
+                is_normalised: self.before.is_normalised(),
+                has_colour,
+                brightness: real(brightness[at]),
+                edges: None,
+            });
+        }
+    }
+}
+
+/// The values of a plane along a run inside it.
+fn along<T: Copy>(plane: &mut Plane<T>, run: Run) -> &mut [T] {
+    let first = plane.rect().col0;
+    &mut plane.row_mut(run.row)[(run.col0 - first) as usize..(run.col1 - first) as usize]
 }
 
 /// What the rows of a chunk say. `structure` and `growth` are empty where there is no such evidence.
@@ -179,8 +235,76 @@ pub fn fine_features(
 ) -> Vec<(&'static str, Vec<f32>)> {
     let rect = before.rect().intersection(&after.rect()).unwrap_or(PixelRect::new(0, 0, 0, 0));
     let state = pair_state(&before.state.crop(rect), &after.state.crop(rect));
-    let base = base_planes(before, after, &state, calibration, Detector::Default);
+    let base = base_planes(before, after, &state, calibration);
     let mut planes = Vec::new();
     fine::features(&base, 0..rect.rows(), |feature, values| planes.push((model::FEATURES[feature], values.to_vec())));
     planes
+}
+
+#[cfg(test)]
+mod tests {
+    use survey::grid::Grid;
+    use survey::scene::BandName;
+    use survey::spec::DetectorSpec;
+
+    use super::*;
+    use crate::calibrate::{self, CellSample};
+
+    const SIDE: i32 = 96;
+
+    /// Fields and a road, with some pixels under a cloud.
+    fn window(seed: u32, names: &[&str]) -> SceneWindow {
+        let rect = PixelRect::new(-40, 1000, -40 + SIDE, 1000 + SIDE);
+        let plane = |band: u32| {
+            let value = |at: u32| {
+                let (row, col) = (at / SIDE as u32, at % SIDE as u32);
+                let noise =
+                    at.wrapping_mul(2_654_435_761).wrapping_add(seed * 97 + band * 31).wrapping_mul(2_246_822_519);
+                (200 + 150 * ((row / 13 + col / 17 + band) % 4) + (noise >> 26)) as f32
+            };
+            Plane::from_vec(rect, (0..(SIDE * SIDE) as u32).map(value).collect()).unwrap()
+        };
+        let mut state = Plane::filled(rect, PixelState::Valid);
+        state.row_mut(-30)[seed as usize..40].fill(PixelState::Cloud);
+        let planes = (0..names.len() as u32).map(plane).collect();
+        SceneWindow { bands: names.iter().map(|name| BandName::new(name)).collect(), planes, state }
+    }
+
+    #[test]
+    fn what_is_said_of_a_run_is_what_the_planes_say() {
+        for names in [&["blue", "green", "red", "nir"][..], &["red", "green", "blue"], &["pan"]] {
+            let (before, after) = (window(1, names), window(5, names));
+            let sample = CellSample { before: before.clone(), after: after.clone() };
+            let (grid, detector) = (Grid { crs: String::new(), resolution_m: 30.0 }, DetectorSpec::default());
+            let calibration = calibrate::fit(&[sample], &grid, survey::calibration::Registration::default(), &detector);
+            let state = pair_state(&before.state, &after.state);
+            let base = base_planes(&before, &after, &state, &calibration);
+            let rect = state.rect();
+            let is_normalised = names.len() == 4;
+            let covers = covers(&base, &(0..rect.rows()), is_normalised, None);
+            let mut channels: [Plane<i16>; EVIDENCE_CHANNELS] = std::array::from_fn(|_| Plane::filled(rect, 0));
+            channels[EvidenceChannel::Score as usize] = base.score.clone();
+            let mut cover = Plane::filled(rect, Cover::Unknown);
+            let looks = PairLooks::new(&before, &after, &calibration);
+            for row in rect.row0..rect.row1 {
+                // Around the cloud, in runs of any length.
+                for (col0, col1) in [(rect.col0 + 40, rect.col0 + 41), (rect.col0 + 41, rect.col1)] {
+                    looks.describe(Run { row, col0, col1 }, &mut channels, &mut cover);
+                }
+            }
+            for row in rect.row0..rect.row1 {
+                for (channel, plane) in [
+                    (EvidenceChannel::Logit, &base.score),
+                    (EvidenceChannel::VegetationBefore, &base.before.index),
+                    (EvidenceChannel::VegetationAfter, &base.after.index),
+                    (EvidenceChannel::BrightnessBefore, &base.before.brightness),
+                    (EvidenceChannel::BrightnessAfter, &base.after.brightness),
+                ] {
+                    assert_eq!(channels[channel as usize].row(row)[40..], plane.row(row)[40..], "{names:?} {row}");
+                }
+                let start = (row - rect.row0) as usize * rect.cols();
+                assert_eq!(cover.row(row)[40..], covers[start + 40..start + rect.cols()], "{names:?} {row}");
+            }
+        }
+    }
 }

@@ -7,6 +7,8 @@ mod colour;
 #[allow(clippy::approx_constant)]
 mod grey;
 
+use survey::wide::{Kernel, wide_kernel};
+
 /// Features in the order of the weights: what, window radius in pixels, date.
 pub const FEATURES: [&str; 31] = [
     "score_1",
@@ -78,31 +80,47 @@ impl Model {
 
     /// The log-odds of pixels from the planes of their features.
     pub fn logits(&self, planes: &[Vec<f32>], out: &mut [f32]) {
-        let taken = || (0..FEATURES.len()).filter(|&feature| self.inverse[feature] != 0.0);
+        wide_kernel(Logits { model: self, planes, out });
+    }
+}
+
+struct Logits<'a> {
+    model: &'a Model,
+    planes: &'a [Vec<f32>],
+    out: &'a mut [f32],
+}
+
+impl Kernel for Logits<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { model, planes, out } = self;
+        let taken = || (0..FEATURES.len()).filter(|&feature| model.inverse[feature] != 0.0);
         let mut scaled = [[0.0_f32; BLOCK]; FEATURES.len()];
         for (block, out) in out.chunks_mut(BLOCK).enumerate() {
             for (scaled, feature) in scaled.iter_mut().zip(taken()) {
-                let (centre, inverse) = (self.centre[feature], self.inverse[feature]);
+                let (centre, inverse) = (model.centre[feature], model.inverse[feature]);
                 for (scaled, &value) in scaled.iter_mut().zip(&planes[feature][block * BLOCK..]) {
                     *scaled = ((value - centre) * inverse).clamp(-3.0, 3.0);
                 }
             }
             for (first, out) in out.chunks_mut(LANES).enumerate() {
-                let mut sums = [self.bias; LANES];
+                let mut sums = [model.bias; LANES];
                 for unit in (0..UNITS).step_by(GROUP) {
                     // A few units of a few pixels stay in registers while the features pass by.
                     let mut hidden: [[f32; LANES]; GROUP] =
-                        std::array::from_fn(|index| [self.first_bias[unit + index]; LANES]);
+                        std::array::from_fn(|index| [model.first_bias[unit + index]; LANES]);
                     for (scaled, feature) in scaled.iter().zip(taken()) {
                         let pixels = &scaled[first * LANES..(first + 1) * LANES];
-                        let weights = &self.first[feature][unit..unit + GROUP];
+                        let weights = &model.first[feature][unit..unit + GROUP];
                         for (hidden, weight) in hidden.iter_mut().zip(weights) {
                             for (hidden, pixel) in hidden.iter_mut().zip(pixels) {
                                 *hidden += weight * pixel;
                             }
                         }
                     }
-                    for (hidden, weight) in hidden.iter().zip(&self.second[unit..unit + GROUP]) {
+                    for (hidden, weight) in hidden.iter().zip(&model.second[unit..unit + GROUP]) {
                         for (sum, hidden) in sums.iter_mut().zip(hidden) {
                             *sum += weight * hidden.max(0.0);
                         }

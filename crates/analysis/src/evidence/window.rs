@@ -1,5 +1,7 @@
 //! Sums over square windows, exact: integers, so that a sum does not depend on where a scan began.
 
+use survey::wide::wide;
+
 /// Running sums over the columns of a window of rows, from which each row of window sums is read.
 pub struct Sliding {
     radius: usize,
@@ -16,16 +18,14 @@ impl Sliding {
 
     /// A row enters the window.
     pub fn enter(&mut self, row: &[i32]) {
-        for (column, value) in self.columns.iter_mut().zip(row) {
-            *column += value;
-        }
+        let columns = self.columns.iter_mut().zip(row);
+        wide(|| columns.for_each(|(column, value)| *column += value));
     }
 
     /// A row leaves the window.
     pub fn leave(&mut self, row: &[i32]) {
-        for (column, value) in self.columns.iter_mut().zip(row) {
-            *column -= value;
-        }
+        let columns = self.columns.iter_mut().zip(row);
+        wide(|| columns.for_each(|(column, value)| *column -= value));
     }
 
     /// The window sums along the row; a window is cut at the ends of the row.
@@ -45,7 +45,8 @@ impl Sliding {
         }
         if head < tail {
             let ends = self.left[2 * radius + 1..].iter().zip(&self.left);
-            out[head..tail].iter_mut().zip(ends).for_each(|(out, (to, from))| *out = to.wrapping_sub(*from));
+            let inner = out[head..tail].iter_mut().zip(ends);
+            wide(|| inner.for_each(|(out, (to, from))| *out = to.wrapping_sub(*from)));
         }
     }
 }

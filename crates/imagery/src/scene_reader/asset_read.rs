@@ -182,7 +182,7 @@ impl Inner {
         let scene = request.scene.id.0.clone();
         let (resampled, unreadable) = self
             .on_pool(move || {
-                let resampled = warp.resample(&builder.finish());
+                let resampled = warp.resample(builder.finish());
                 let unreadable: Vec<UnreadablePart> = failed
                     .into_iter()
                     .map(|(region, cause)| UnreadablePart {

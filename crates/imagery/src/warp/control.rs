@@ -11,7 +11,7 @@ use survey::calibration::Registration;
 use survey::grid::PixelRect;
 
 use super::geometry::{Geometry, Sampling};
-use super::kernel::PHASES;
+use super::kernel::{PHASE_BITS, PHASES};
 
 /// Side of a control cell, grid pixels.
 pub(crate) const CONTROL_PX: i32 = 32;
@@ -203,6 +203,20 @@ impl ControlCell<'_> {
     pub(crate) fn is_separable(&self) -> bool {
         matches!(self.place, Place::Between([nw, ne, sw, se])
             if nw.0 == sw.0 && ne.0 == se.0 && nw.1 == ne.1 && sw.1 == se.1)
+    }
+
+    /// Working pixel (x, y) less pixel (column, row) where each pixel of the cell coincides with a working pixel. `part`
+    /// is the part of the cell that is asked for.
+    pub(crate) fn shift(&self, part: PixelRect) -> Option<[i64; 2]> {
+        let Place::Between([nw, ne, sw, _]) = self.place else { return None };
+        let side = i64::from(CONTROL_PX) * NODE_UNITS as i64;
+        if !self.is_separable() || ne.0 - nw.0 != side || sw.1 - nw.1 != side {
+            return None;
+        }
+        let (x, y) = self.locate(part.row0, part.col0)?;
+        let whole =
+            |place: i64, index: i32| (place % PHASES as i64 == 0).then(|| (place >> PHASE_BITS) - i64::from(index));
+        Some([whole(x, part.col0)?, whole(y, part.row0)?])
     }
 
     /// Smallest and largest place (x, y) of the pixels of `part` that have one.

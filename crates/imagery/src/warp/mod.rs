@@ -44,6 +44,8 @@ pub(crate) struct Warp {
     control: Control,
     kernels: [Kernel; 2],
     rect: PixelRect,
+    /// Where the grid's pixels coincide with working pixels: see [`resample::shift`].
+    shift: Option<[i64; 2]>,
     footprints: Vec<Region>,
 }
 
@@ -58,19 +60,36 @@ impl Warp {
         let sampling = Sampling::choose(geometry.scale()?, levels);
         let kernels = [0, 1].map(|axis| Kernel::new(sampling.step[axis], sampling.ratio[axis]));
         let control = Control::new(geometry, correction, &sampling, rect);
-        let footprints = resample::footprints(&control, [&kernels[0], &kernels[1]], rect);
-        Some(Self { sampling, control, kernels, rect, footprints })
+        let both = [&kernels[0], &kernels[1]];
+        let shift = if sampling.average == [1, 1] { resample::shift(&control, both, rect) } else { None };
+        let footprints = match shift {
+            Some(shift) => resample::coinciding(&control, rect, shift).into_iter().collect(),
+            None => resample::footprints(&control, both, rect),
+        };
+        Some(Self { sampling, control, kernels, rect, shift, footprints })
     }
 
     /// Working pixels that are needed: a bounding region, and the regions that are really needed.
     pub(crate) fn needed(&self) -> Option<(Region, &[Region])> {
         let whole = self.footprints.iter().copied().reduce(|a, b| a.union(&b))?;
+        // What is copied is laid out as the rectangle is.
+        let whole = self.shift.map_or(whole, |shift| resample::shifted(self.rect, shift));
         Some((whole, &self.footprints))
     }
 
     /// The pixels of the grid from the working pixels of [`Warp::needed`].
-    pub(crate) fn resample(&self, window: &SourceWindow) -> Resampled {
-        resample::resample(&self.control, [&self.kernels[0], &self.kernels[1]], window, self.rect)
+    pub(crate) fn resample(&self, window: SourceWindow) -> Resampled {
+        match self.shift {
+            Some(shift) => resample::copied(&self.control, window, self.rect, shift),
+            None => resample::resample(&self.control, [&self.kernels[0], &self.kernels[1]], &window, self.rect),
+        }
+    }
+
+    /// The same warp, which weighs what it could copy.
+    #[cfg(test)]
+    fn weighing(self) -> Self {
+        let footprints = resample::footprints(&self.control, [&self.kernels[0], &self.kernels[1]], self.rect);
+        Self { shift: None, footprints, ..self }
     }
 
     /// The pixels of the grid that depend on pixels of the level inside `region`.

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use survey::raster::PixelState;
+use survey::wide::{Kernel, wide_kernel};
 
 use crate::cog::{Block, Samples};
 
@@ -131,6 +132,11 @@ impl SourceWindow {
         &self.states[start..start + len]
     }
 
+    /// The values of each band, and the states, row by row.
+    pub(crate) fn into_parts(self) -> (Vec<Vec<f32>>, Vec<u8>) {
+        (self.bands, self.states)
+    }
+
     /// Whether all of a region lies inside and is valid.
     pub(crate) fn is_clean(&self, region: Region) -> bool {
         let inside = region.intersection(&self.region) == region && !region.is_empty();
@@ -163,7 +169,8 @@ struct Sums {
 }
 
 impl WindowBuilder {
-    /// A window of the working pixels `region`, each the average of `average` pixels of a level of size `level`.
+    /// A window of the working pixels `region`, each the average of `average` pixels of a level of size `level`. What lies
+    /// beyond the level is no data.
     pub(crate) fn new(
         region: Region,
         average: [u32; 2],
@@ -173,8 +180,8 @@ impl WindowBuilder {
     ) -> Self {
         let average = average.map(|count| i64::from(count.max(1)));
         let pixels = Region {
-            x0: region.x0 * average[0],
-            y0: region.y0 * average[1],
+            x0: (region.x0 * average[0]).max(0),
+            y0: (region.y0 * average[1]).max(0),
             x1: (region.x1 * average[0]).min(i64::from(level.0)),
             y1: (region.y1 * average[1]).min(i64::from(level.1)),
         };
@@ -310,17 +317,27 @@ impl WindowBuilder {
 
 /// A sample type.
 trait Sample: Copy + PartialEq {
+    /// Whether each sample is a finite `f32`.
+    const IS_FINITE: bool;
     fn to_f64(self) -> f64;
+    /// The same as `to_f64() as f32`, by the shortest way.
+    fn to_f32(self) -> f32 {
+        self.to_f64() as f32
+    }
     /// The sample that a declared nodata value stands for, if there is one.
     fn of(value: f64) -> Option<Self>;
 }
 
 macro_rules! integer_sample {
-    ($($type:ty),*) => { $(
+    ($($type:ty $(, $exact:ident)?);*) => { $(
         impl Sample for $type {
+            const IS_FINITE: bool = true;
             fn to_f64(self) -> f64 {
                 self as f64
             }
+            $(fn to_f32(self) -> f32 {
+                $exact::from(self)
+            })?
             fn of(value: f64) -> Option<Self> {
                 // `as` saturates; a value outside the type, or a fraction, comes back as another number.
                 let sample = value as $type;
@@ -330,9 +347,10 @@ macro_rules! integer_sample {
     )* };
 }
 
-integer_sample!(u8, i8, u16, i16, u32, i32, u64, i64);
+integer_sample!(u8, f32; i8, f32; u16, f32; i16, f32; u32; i32; u64; i64);
 
 impl Sample for f32 {
+    const IS_FINITE: bool = false;
     fn to_f64(self) -> f64 {
         f64::from(self)
     }
@@ -342,6 +360,7 @@ impl Sample for f32 {
 }
 
 impl Sample for f64 {
+    const IS_FINITE: bool = false;
     fn to_f64(self) -> f64 {
         self
     }
@@ -350,17 +369,30 @@ impl Sample for f64 {
     }
 }
 
-fn convert(samples: &Samples, range: Range<usize>, band: &BandSource, values: &mut [f32], states: &mut [u8]) {
-    fn run<T: Sample>(samples: Option<&[T]>, band: &BandSource, values: &mut [f32], states: &mut [u8]) {
+/// Samples on the way to values.
+struct Converting<'a, T> {
+    samples: Option<&'a [T]>,
+    band: &'a BandSource,
+    values: &'a mut [f32],
+    states: &'a mut [u8],
+}
+
+impl<T: Sample> Kernel for Converting<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { samples, band, values, states } = self;
         let Some(samples) = samples else {
             states.fill(NODATA);
             return;
         };
         let nodata: Vec<T> = band.nodata.iter().filter_map(|&value| T::of(value)).collect();
         // Adding zero makes −0 a 0, so that a value is copied to the same bytes that a kernel gives.
-        if band.scale == 1.0 && band.offset == 0.0 {
+        let is_plain = band.scale == 1.0 && band.offset == 0.0;
+        if is_plain {
             for (&sample, value) in samples.iter().zip(values.iter_mut()) {
-                *value = sample.to_f64() as f32 + 0.0;
+                *value = sample.to_f32() + 0.0;
             }
         } else {
             for (&sample, value) in samples.iter().zip(values.iter_mut()) {
@@ -370,7 +402,7 @@ fn convert(samples: &Samples, range: Range<usize>, band: &BandSource, values: &m
         // Most rows miss nothing; to know that, one look without branches is enough.
         let has_nodata =
             nodata.iter().any(|&missing| samples.iter().fold(false, |any, &sample| any | (sample == missing)));
-        let is_finite = values.iter().fold(true, |all, value| all & value.is_finite());
+        let is_finite = (is_plain && T::IS_FINITE) || values.iter().fold(true, |all, value| all & value.is_finite());
         if !has_nodata && is_finite {
             return;
         }
@@ -381,17 +413,20 @@ fn convert(samples: &Samples, range: Range<usize>, band: &BandSource, values: &m
             }
         }
     }
+}
+
+fn convert(samples: &Samples, range: Range<usize>, band: &BandSource, values: &mut [f32], states: &mut [u8]) {
     match samples {
-        Samples::U8(samples) => run(samples.get(range), band, values, states),
-        Samples::I8(samples) => run(samples.get(range), band, values, states),
-        Samples::U16(samples) => run(samples.get(range), band, values, states),
-        Samples::I16(samples) => run(samples.get(range), band, values, states),
-        Samples::U32(samples) => run(samples.get(range), band, values, states),
-        Samples::I32(samples) => run(samples.get(range), band, values, states),
-        Samples::U64(samples) => run(samples.get(range), band, values, states),
-        Samples::I64(samples) => run(samples.get(range), band, values, states),
-        Samples::F32(samples) => run(samples.get(range), band, values, states),
-        Samples::F64(samples) => run(samples.get(range), band, values, states),
+        Samples::U8(samples) => wide_kernel(Converting { samples: samples.get(range), band, values, states }),
+        Samples::I8(samples) => Converting { samples: samples.get(range), band, values, states }.run(),
+        Samples::U16(samples) => wide_kernel(Converting { samples: samples.get(range), band, values, states }),
+        Samples::I16(samples) => wide_kernel(Converting { samples: samples.get(range), band, values, states }),
+        Samples::U32(samples) => Converting { samples: samples.get(range), band, values, states }.run(),
+        Samples::I32(samples) => Converting { samples: samples.get(range), band, values, states }.run(),
+        Samples::U64(samples) => Converting { samples: samples.get(range), band, values, states }.run(),
+        Samples::I64(samples) => Converting { samples: samples.get(range), band, values, states }.run(),
+        Samples::F32(samples) => wide_kernel(Converting { samples: samples.get(range), band, values, states }),
+        Samples::F64(samples) => Converting { samples: samples.get(range), band, values, states }.run(),
     }
 }
 

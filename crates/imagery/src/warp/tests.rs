@@ -37,9 +37,20 @@ impl Picture {
     }
 
     fn on(&self, grid: &Grid, rect: PixelRect, correction: &Registration) -> (Plane<f32>, Plane<PixelState>) {
+        self.warped(grid, rect, correction, |warp| warp)
+    }
+
+    fn warped(
+        &self,
+        grid: &Grid,
+        rect: PixelRect,
+        correction: &Registration,
+        way: impl FnOnce(Warp) -> Warp,
+    ) -> (Plane<f32>, Plane<PixelState>) {
         let geometry = Geometry::new(grid, self.crs, self.transform, self.width, self.height).unwrap();
         let empty = || (Plane::filled(rect, 0.0), Plane::filled(rect, PixelState::NoScene));
         let Some(warp) = Warp::new(&geometry, &[(self.width, self.height)], correction, rect) else { return empty() };
+        let warp = way(warp);
         let Some((region, _)) = warp.needed() else { return empty() };
         let bands = vec![BandSource { index: 0, scale: 1.0, offset: 0.0, nodata: self.nodata.clone() }];
         let mut builder = WindowBuilder::new(region, warp.sampling.average, (self.width, self.height), bands, None);
@@ -48,7 +59,7 @@ impl Picture {
         if let Some(region) = self.unreadable {
             builder.add_unreadable(region);
         }
-        let mut resampled = warp.resample(&builder.finish());
+        let mut resampled = warp.resample(builder.finish());
         (resampled.bands.remove(0), resampled.state)
     }
 }
@@ -82,6 +93,31 @@ fn where_pixels_coincide_with_the_grid_values_are_copied_exactly() {
                 }
                 _ => assert_eq!(state.get(r, c), Some(PixelState::NoScene)),
             }
+        }
+    }
+}
+
+#[test]
+fn what_coincides_is_the_same_copied_as_weighed() {
+    let mut picture = Picture::new(north_up(70.0, -40.0, 1.0), 90, 70, noise);
+    for at in [0, 31, 32, 33, 89, 90, 2000, 2001, 2095, 6299] {
+        picture.samples[at] = if at % 2 == 0 { -1.0 } else { f32::NAN };
+    }
+    picture.unreadable = Some(Region { x0: 40, y0: 20, x1: 52, y1: 31 });
+    let inside = PixelRect::new(50, 80, 90, 120);
+    for rect in
+        [inside, PixelRect::new(-7, -9, 200, 210), PixelRect::new(100, 150, 140, 190), PixelRect::new(0, 0, 9, 9)]
+    {
+        for (correction, copies) in [(shift(0, 0), true), (shift(1024, -2048), true), (shift(1, 0), false)] {
+            let copied = picture.warped(&grid(1.0), rect, &correction, |warp| {
+                assert_eq!(warp.shift.is_some(), copies, "{rect:?} {correction:?}");
+                warp
+            });
+            assert_eq!(
+                copied,
+                picture.warped(&grid(1.0), rect, &correction, Warp::weighing),
+                "{rect:?} {correction:?}"
+            );
         }
     }
 }
