@@ -159,13 +159,15 @@ fn factory_with_buildings(score: &mut Score, features: &Features, buildings: &Bu
 }
 
 fn factory_without_buildings(score: &mut Score, features: &Features) {
-    score.add(-4.0, "no building is seen".to_owned());
+    let unseen = features.buildings.is_none();
+    let said = if unseen { "its buildings cannot be seen, or were not looked for" } else { "no building is seen" };
+    score.add(-4.0, said.to_owned());
     let works = ground_works(features);
     if works > 0.0 {
         let on_fields = 0.5 + 0.5 * features.cover_before[0];
         score.add(3.5 * works * on_fields, "bare ground in the shape of a lot, with new structure".to_owned());
     }
-    score.doubt(if features.buildings.is_none() { 1.0 } else { 0.5 });
+    score.doubt(if unseen { 1.0 } else { 0.5 });
 }
 
 fn surroundings(score: &mut Score, features: &Features) {

@@ -72,8 +72,8 @@ enum Evaluate {
     Detect(commands::evaluate::Args),
 }
 
-/// Lets the C library keep what is freed instead of giving it back and asking for it again, plane by plane: a fifth of a run's
-/// core-seconds went there. glibc maps blocks above a threshold one by one, and raises it (and with it the free memory that it
+/// Lets the C library keep what is freed instead of giving it back and asking for it again, plane by plane: a third of the page
+/// faults of a run were that. glibc maps blocks above a threshold one by one, and raises it (and with it the free memory that it
 /// keeps, twice as much a thread) to the largest such block that it sees freed, up to 32 MiB: mallopt(3), "dynamic mmap
 /// threshold". So one that is never touched is freed here. Other libraries do not mind.
 fn keep_freed_memory() {

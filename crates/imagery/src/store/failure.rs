@@ -38,7 +38,9 @@ fn generic(href: String, error: &object_store::Error) -> ImageryError {
         };
     }
     let says = |text: &str| words.contains(text);
-    if says("416") || says("Requested range was invalid") || says("Wanted range starting at") {
+    // A status with the words before it: a port, a key or a digest may hold the same digits.
+    let status = |code: u16| words.contains(&format!("status code: {code} "));
+    if status(416) || says("Requested range was invalid") || says("Wanted range starting at") {
         ImageryError::Corrupt { href, cause: "the file ends before the bytes that are asked for".into() }
     } else if says("non-partial response") || says("NotPartial") {
         ImageryError::Unsupported {
@@ -50,7 +52,7 @@ fn generic(href: String, error: &object_store::Error) -> ImageryError {
         ImageryError::Denied { href, cause: "no credentials were found in the environment".into() }
     } else if says("outside the allowed prefixes") {
         ImageryError::Denied { href, cause: "the server redirects to another place".into() }
-    } else if ["400 Bad", "301 ", "302 ", "307 ", "308 ", "405 ", "410 "].iter().any(|status| says(status)) {
+    } else if [400, 301, 302, 307, 308, 405, 410].into_iter().any(status) {
         ImageryError::Denied { href, cause: words }
     } else {
         ImageryError::Transient { href, cause: words }
@@ -100,6 +102,32 @@ fn words(error: &object_store::Error) -> String {
                 text = format!("{text}: {last}");
             }
             scrub(&text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(words: &str) -> ImageryError {
+        read_failure("s3://bucket/key", &object_store::Error::Generic { store: "S3", source: words.into() })
+    }
+
+    #[test]
+    fn the_digits_of_a_port_or_a_digest_are_no_status() {
+        for words in [
+            "Error performing GET http://127.0.0.1:41632/survey/a.pb - HTTP error: error sending request",
+            "Error performing PUT http://store/findings/3.9416f301 302 .pb in 301 ms - HTTP error: connection reset",
+            "Error performing GET http://store:4100 /x - Server returned non-2xx status code: 503 Slow Down: 410 of 416",
+        ] {
+            assert!(matches!(of(words), ImageryError::Transient { .. }), "{words}: {:?}", of(words));
+        }
+        let said =
+            |status: &str| of(&format!("Error performing GET x - Server returned non-2xx status code: {status}: "));
+        assert!(matches!(said("416 Range Not Satisfiable"), ImageryError::Corrupt { .. }));
+        for status in ["400 Bad Request", "301 Moved Permanently", "405 Method Not Allowed", "410 Gone"] {
+            assert!(matches!(said(status), ImageryError::Denied { .. }), "{status}");
         }
     }
 }
