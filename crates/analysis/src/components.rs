@@ -220,15 +220,15 @@ fn touches_unplanned(run: Run, planned: &(dyn Fn(Cell) -> bool + Sync)) -> bool 
 }
 
 fn count_run(sums: &mut Sums, run: Run, input: &LabelInput) {
-    let logit = along(&input.evidence[EvidenceChannel::Logit as usize], run);
+    let logit = input.evidence[EvidenceChannel::Logit as usize].run(run);
     let largest = logit.iter().copied().max().map_or(0, i32::from);
     sums.max_logit = if sums.pixels == 0 { largest } else { sums.max_logit.max(largest) };
     let pixels = run.len();
     sums.pixels += pixels;
     for (sum, plane) in sums.evidence.iter_mut().zip(input.evidence) {
-        *sum += along(plane, run).iter().map(|&value| i64::from(value)).sum::<i64>();
+        *sum += plane.run(run).iter().map(|&value| i64::from(value)).sum::<i64>();
     }
-    for cover in along(input.cover_before, run) {
+    for cover in input.cover_before.run(run) {
         match cover {
             Cover::Cropland => sums.crop_before += 1,
             Cover::Woodland => sums.wood_before += 1,
@@ -241,13 +241,7 @@ fn count_run(sums: &mut Sums, run: Run, input: &LabelInput) {
     sums.rows += i64::from(run.row) * pixels as i64;
     // The columns are col0, …, col1 − 1: their sum is the mean of the ends times the count, and always whole.
     sums.cols += (i64::from(run.col0) + i64::from(run.col1) - 1) * pixels as i64 / 2;
-    count_pairs(&mut sums.by_pair, along(input.pair, run));
-}
-
-/// The values of a plane along a run inside it.
-fn along<T: Copy>(plane: &Plane<T>, run: Run) -> &[T] {
-    let first = plane.rect().col0;
-    &plane.row(run.row)[(run.col0 - first) as usize..(run.col1 - first) as usize]
+    count_pairs(&mut sums.by_pair, input.pair.run(run));
 }
 
 fn count_pairs(by_pair: &mut BTreeMap<u32, u64>, pairs: &[u32]) {

@@ -46,7 +46,7 @@ impl Detector {
     }
 
     /// The channel above whose 0 a pixel is changed.
-    fn decides_by(self) -> EvidenceChannel {
+    pub(crate) fn decides_by(self) -> EvidenceChannel {
         match self {
             Self::Default => EvidenceChannel::Logit,
             Self::IrMad | Self::Cva => EvidenceChannel::Score,
@@ -122,14 +122,13 @@ pub fn detect_tile(plan: &SurveyPlan, counties: &CountyMap, tile: PixelRect, pai
 fn describe(composite: &mut Composite, change: &Mask, pairs: &[PairPixels]) {
     let looks: BTreeMap<u32, PairLooks> =
         pairs.iter().map(|pair| (pair.pair, PairLooks::new(&pair.before, &pair.after, &pair.calibration))).collect();
+    let Composite { channels, cover_before, pair, .. } = composite;
     for run in change.runs() {
-        let from = (run.col0 - composite.rect.col0) as usize;
-        let seen = composite.pair.row(run.row)[from..from + run.len() as usize].to_vec();
         let mut col0 = run.col0;
-        for same in seen.chunk_by(|a, b| a == b) {
+        for same in pair.run(run).chunk_by(|a, b| a == b) {
             let part = Run { row: run.row, col0, col1: col0 + same.len() as i32 };
             if let Some(looks) = looks.get(&same[0]) {
-                looks.describe(part, &mut composite.channels, &mut composite.cover_before);
+                looks.describe(part, channels, cover_before);
             }
             col0 = part.col1;
         }

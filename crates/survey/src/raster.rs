@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::findings::Run;
 use crate::grid::PixelRect;
 use crate::scene::BandName;
 
@@ -55,6 +56,19 @@ impl<T: Copy> Plane<T> {
         let cols = self.rect.cols();
         let start = (row - self.rect.row0) as usize * cols;
         &mut self.data[start..start + cols]
+    }
+
+    /// The values along a run that lies inside.
+    #[must_use]
+    pub fn run(&self, run: Run) -> &[T] {
+        let first = self.rect.col0;
+        &self.row(run.row)[(run.col0 - first) as usize..(run.col1 - first) as usize]
+    }
+
+    /// The values along a run that lies inside.
+    pub fn run_mut(&mut self, run: Run) -> &mut [T] {
+        let first = self.rect.col0;
+        &mut self.row_mut(run.row)[(run.col0 - first) as usize..(run.col1 - first) as usize]
     }
 
     /// The value at a global pixel, if it lies inside.

@@ -191,18 +191,13 @@ impl Scorer {
 
     /// Calls `take` with the score of each pixel of a row in order.
     #[inline(always)]
-    pub fn score_row(&self, bands: &[Vec<f32>], take: impl FnMut(f64)) {
-        let slices: Vec<&[f32]> = bands.iter().map(Vec::as_slice).collect();
-        self.score_slices(&slices, take);
+    pub fn score_row(&self, bands: &[Vec<f32>], mut take: impl FnMut(f64)) {
+        let bands: Vec<&[f32]> = bands.iter().map(Vec::as_slice).collect();
+        self.score_blocks(&bands, |_, scores| scores.iter().for_each(|&t| take(t)));
     }
 
-    /// The same for slices of one length, the earlier scene's bands first.
-    #[inline(always)]
-    pub fn score_slices(&self, bands: &[&[f32]], mut take: impl FnMut(f64)) {
-        self.score_blocks(bands, |_, scores| scores.iter().for_each(|&t| take(t)));
-    }
-
-    /// The same, some pixels at a time: calls `take` with their places and their scores.
+    /// The same for slices of one length, the earlier scene's bands first, some pixels at a time: calls `take` with their
+    /// places and their scores.
     #[inline(always)]
     pub fn score_blocks(&self, bands: &[&[f32]], mut take: impl FnMut(Range<usize>, &[f64])) {
         const BLOCK: usize = 64;

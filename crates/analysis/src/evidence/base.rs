@@ -9,6 +9,7 @@ use survey::grid::PixelRect;
 use survey::raster::{PixelState, Plane, SceneWindow};
 use survey::wide::{Kernel, wide, wide_kernel};
 
+use super::cover::Colours;
 use super::logarithm::Logarithm;
 use crate::bands::{BandRoles, Vegetation};
 use crate::calibrate::Scorer;
@@ -48,8 +49,8 @@ pub struct BasePlanes {
     pub before: DatePlanes,
     /// Later scene.
     pub after: DatePlanes,
-    /// Both scenes have the bands for vegetation and hue.
-    pub has_colour: bool,
+    /// What the bands of both scenes can say.
+    pub colours: Colours,
 }
 
 impl BasePlanes {
@@ -104,7 +105,10 @@ pub fn base_planes(
         score: score_plane(before, after, state, calibration),
         before: date_planes(&earlier, &valid, &calibration.irmad.mean_before),
         after: date_planes(&later, &valid, &calibration.irmad.mean_after),
-        has_colour: earlier.has_colour() && later.has_colour(),
+        colours: Colours {
+            is_normalised: earlier.is_normalised(),
+            has_colour: earlier.has_colour() && later.has_colour(),
+        },
         valid,
     }
 }
@@ -117,11 +121,6 @@ fn rows_mut(plane: &mut Plane<i16>) -> impl IndexedParallelIterator<Item = (i32,
         .par_chunks_mut(rect.cols().max(1))
         .enumerate()
         .map(move |(index, row)| (rect.row0 + index as i32, row))
-}
-
-fn part<T: Copy>(plane: &Plane<T>, row: i32, rect: PixelRect) -> &[T] {
-    let from = (rect.col0 - plane.rect().col0) as usize;
-    &plane.row(row)[from..from + rect.cols()]
 }
 
 /// The score over a rectangle in which `state` says where both dates are valid; 0 elsewhere.
@@ -140,7 +139,7 @@ pub fn score_plane(
     let mut score = Plane::filled(rect, 0_i16);
     rows_mut(&mut score).for_each(|(row, out)| {
         let bands: Vec<&[f32]> =
-            before.planes.iter().chain(&after.planes).map(|plane| part(plane, row, rect)).collect();
+            before.planes.iter().chain(&after.planes).map(|plane| plane.run(whole_row(rect, row))).collect();
         wide_kernel(ScoreRow { scorer: &scorer, threshold, limit, ln, bands, states: state.row(row), out });
     });
     score
@@ -209,8 +208,7 @@ impl<'a> DateLooks<'a> {
 
     /// The bands' values in a run of pixels.
     fn values(&self, run: Run) -> Vec<&'a [f32]> {
-        let rect = PixelRect { row0: run.row, row1: run.row + 1, col0: run.col0, col1: run.col1 };
-        self.window.planes.iter().map(|plane| part(plane, run.row, rect)).collect()
+        self.window.planes.iter().map(|plane| plane.run(run)).collect()
     }
 
     /// Brightness along a run, robust z.
@@ -280,7 +278,7 @@ impl Kernel for VegetationRow<'_> {
 }
 
 /// The whole of a row of a rectangle.
-fn whole_row(rect: PixelRect, row: i32) -> Run {
+pub fn whole_row(rect: PixelRect, row: i32) -> Run {
     Run { row, col0: rect.col0, col1: rect.col1 }
 }
 

@@ -37,7 +37,7 @@ pub struct FineRows {
 /// The evidence of `rows` (counted from the first row of the planes).
 #[must_use]
 pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
-    let model = Model::of(base.has_colour);
+    let model = Model::of(base.colours.has_colour);
     let size = rows.len() * base.rect.cols();
     let mut planes: Vec<Vec<f32>> = Vec::with_capacity(FEATURES.len());
     features(base, rows, |_, values| planes.push(values.to_vec()));

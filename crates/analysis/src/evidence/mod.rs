@@ -25,7 +25,7 @@ use survey::result::Cover;
 use crate::cloud;
 use crate::detect::Detector;
 pub(crate) use base::quantise;
-use base::{BasePlanes, DateLooks, UNIT, base_planes, score_plane};
+use base::{BasePlanes, DateLooks, base_planes, score_plane};
 pub(crate) use blocks::in_blocks;
 pub(crate) use logarithm::ln;
 pub use preset::{Preset, Scale};
@@ -65,11 +65,10 @@ pub fn pair_evidence(
     if let Some(reach) = preset.cloud {
         cloud::mask_clouds(before, after, &calibration.statistics, reach, &mut state);
     }
-    if detector != Detector::Default {
+    if detector.decides_by() == EvidenceChannel::Score {
         return score_alone(score_plane(before, after, &state, calibration), state);
     }
     let base = base_planes(before, after, &state, calibration);
-    let is_normalised = DateLooks::new(before, calibration, 0).is_normalised();
     let starts: Vec<usize> = (0..rect.rows()).step_by(CHUNK_ROWS).collect();
     let chunks: Vec<Chunk> = starts
         .par_iter()
@@ -92,7 +91,7 @@ pub fn pair_evidence(
             for values in [&mut chunk.logit, &mut chunk.structure, &mut chunk.growth] {
                 values.iter_mut().zip(valid).for_each(|(value, valid)| *value *= valid);
             }
-            chunk.cover = covers(&base, &rows, is_normalised, edges.as_deref());
+            chunk.cover = covers(&base, &rows, edges.as_deref());
             chunk
         })
         .collect();
@@ -122,35 +121,27 @@ impl<'a> PairLooks<'a> {
     /// Fills in what is known of a run of valid pixels that the pair saw, beside their score.
     pub(crate) fn describe(&self, run: Run, channels: &mut [Plane<i16>; EVIDENCE_CHANNELS], cover: &mut Plane<Cover>) {
         let mut standardised = vec![0; run.len() as usize];
-        let score = along(&mut channels[EvidenceChannel::Score as usize], run).to_vec();
-        along(&mut channels[EvidenceChannel::Logit as usize], run).copy_from_slice(&score);
-        self.after.brightness(run, along(&mut channels[EvidenceChannel::BrightnessAfter as usize], run));
-        let index = along(&mut channels[EvidenceChannel::VegetationAfter as usize], run);
-        self.after.vegetation(run, &mut standardised, index);
-        self.before.brightness(run, along(&mut channels[EvidenceChannel::BrightnessBefore as usize], run));
-        let index = along(&mut channels[EvidenceChannel::VegetationBefore as usize], run);
-        self.before.vegetation(run, &mut standardised, index);
-        let [index, brightness] = [EvidenceChannel::VegetationBefore, EvidenceChannel::BrightnessBefore]
-            .map(|channel| along(&mut channels[channel as usize], run).to_vec());
-        let has_colour = self.before.has_colour() && self.after.has_colour();
-        let real = |value: i16| f32::from(value) / UNIT;
-        for (at, cover) in along(cover, run).iter_mut().enumerate() {
-            *cover = cover::cover(&cover::Looks {
-                vegetation: real(standardised[at]),
-                index: real(index[at]),
-                is_normalised: self.before.is_normalised(),
-                has_colour,
-                brightness: real(brightness[at]),
-                edges: None,
-            });
+        let score = channels[EvidenceChannel::Score as usize].run(run).to_vec();
+        channels[EvidenceChannel::Logit as usize].run_mut(run).copy_from_slice(&score);
+        self.after.brightness(run, channels[EvidenceChannel::BrightnessAfter as usize].run_mut(run));
+        self.after.vegetation(run, &mut standardised, channels[EvidenceChannel::VegetationAfter as usize].run_mut(run));
+        self.before.brightness(run, channels[EvidenceChannel::BrightnessBefore as usize].run_mut(run));
+        // What is standardised is from here on that of the earlier scene.
+        self.before.vegetation(
+            run,
+            &mut standardised,
+            channels[EvidenceChannel::VegetationBefore as usize].run_mut(run),
+        );
+        let colours = cover::Colours {
+            is_normalised: self.before.is_normalised(),
+            has_colour: self.before.has_colour() && self.after.has_colour(),
+        };
+        let index = channels[EvidenceChannel::VegetationBefore as usize].run(run);
+        let brightness = channels[EvidenceChannel::BrightnessBefore as usize].run(run);
+        for (at, cover) in cover.run_mut(run).iter_mut().enumerate() {
+            *cover = cover::cover(&cover::Looks::of(standardised[at], index[at], brightness[at], colours, None));
         }
     }
-}
-
-/// The values of a plane along a run inside it.
-fn along<T: Copy>(plane: &mut Plane<T>, run: Run) -> &mut [T] {
-    let first = plane.rect().col0;
-    &mut plane.row_mut(run.row)[(run.col0 - first) as usize..(run.col1 - first) as usize]
 }
 
 /// What the rows of a chunk say. `structure` and `growth` are empty where there is no such evidence.
@@ -168,24 +159,15 @@ impl Chunk {
 }
 
 /// What the ground of `rows` was before.
-fn covers(base: &BasePlanes, rows: &Range<usize>, is_normalised: bool, edges: Option<&[f32]>) -> Vec<Cover> {
+fn covers(base: &BasePlanes, rows: &Range<usize>, edges: Option<&[f32]>) -> Vec<Cover> {
     let [valid, vegetation, index, brightness] =
         [&base.valid, &base.before.vegetation, &base.before.index, &base.before.brightness]
             .map(|plane| base.rows(plane, rows));
-    let real = |value: i16| f32::from(value) / UNIT;
-    (0..valid.len())
-        .map(|at| match valid[at] {
-            0 => Cover::Unknown,
-            _ => cover::cover(&cover::Looks {
-                vegetation: real(vegetation[at]),
-                index: real(index[at]),
-                is_normalised,
-                has_colour: base.has_colour,
-                brightness: real(brightness[at]),
-                edges: edges.map(|edges| edges[at]),
-            }),
-        })
-        .collect()
+    let looks = |at: usize| {
+        let edges = edges.map(|edges| edges[at]);
+        cover::Looks::of(vegetation[at], index[at], brightness[at], base.colours, edges)
+    };
+    (0..valid.len()).map(|at| if valid[at] == 0 { Cover::Unknown } else { cover::cover(&looks(at)) }).collect()
 }
 
 fn assemble(base: BasePlanes, state: Plane<PixelState>, chunks: &[Chunk]) -> PairEvidence {
@@ -280,8 +262,8 @@ mod tests {
             let state = pair_state(&before.state, &after.state);
             let base = base_planes(&before, &after, &state, &calibration);
             let rect = state.rect();
-            let is_normalised = names.len() == 4;
-            let covers = covers(&base, &(0..rect.rows()), is_normalised, None);
+            assert_eq!(base.colours.is_normalised, names.len() == 4);
+            let covers = covers(&base, &(0..rect.rows()), None);
             let mut channels: [Plane<i16>; EVIDENCE_CHANNELS] = std::array::from_fn(|_| Plane::filled(rect, 0));
             channels[EvidenceChannel::Score as usize] = base.score.clone();
             let mut cover = Plane::filled(rect, Cover::Unknown);

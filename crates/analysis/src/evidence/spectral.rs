@@ -9,7 +9,7 @@ use std::ops::Range;
 use survey::calibration::IrMad;
 use survey::raster::SceneWindow;
 
-use super::base::{BasePlanes, UNIT};
+use super::base::{BasePlanes, UNIT, whole_row};
 use super::preset::Scale;
 use super::window::slide;
 
@@ -30,8 +30,8 @@ pub fn spectral_rows(
     for (index, row) in rows.enumerate() {
         let row = base.rect.row0 + row as i32;
         let line = |plane: &survey::raster::Plane<i16>, col: usize| f32::from(plane.row(row)[col]) / UNIT;
-        let [light_before, light_after] =
-            [before, after].map(|window| window.planes.iter().map(|plane| cut(plane, row, base)).collect::<Vec<_>>());
+        let [light_before, light_after] = [before, after]
+            .map(|window| window.planes.iter().map(|plane| plane.run(whole_row(base.rect, row))).collect::<Vec<_>>());
         for col in 0..cols {
             let green = (line(&base.before.vegetation, col), line(&base.after.vegetation, col));
             let bright = (line(&base.before.brightness, col), line(&base.after.brightness, col));
@@ -47,11 +47,6 @@ pub fn spectral_rows(
         }
     }
     logit
-}
-
-fn cut<'a>(plane: &'a survey::raster::Plane<f32>, row: i32, base: &BasePlanes) -> &'a [f32] {
-    let from = (base.rect.col0 - plane.rect().col0) as usize;
-    &plane.row(row)[from..from + base.rect.cols()]
 }
 
 /// Mean score over the valid pixels of a window.

@@ -7,6 +7,7 @@
 //! * [`source`]: the raster's pixels that are needed.
 //! * [`masks`], [`mask_plane`]: what masks say of them.
 //! * [`resample`]: the pixels of the grid.
+//! * [`copy`]: the same where they coincide with the raster's.
 //!
 //! # Which pixels are valid
 //! A source pixel has no value where it is NaN or infinite, equals the nodata value of the file or of the catalog, is 0
@@ -18,6 +19,7 @@
 //! Masks are looked up per source pixel (nearest mask pixel), before resampling.
 
 pub(crate) mod control;
+mod copy;
 pub(crate) mod geometry;
 pub(crate) mod kernel;
 pub(crate) mod mask_plane;
@@ -44,7 +46,7 @@ pub(crate) struct Warp {
     control: Control,
     kernels: [Kernel; 2],
     rect: PixelRect,
-    /// Where the grid's pixels coincide with working pixels: see [`resample::shift`].
+    /// Where the grid's pixels coincide with working pixels: see [`copy::shift`].
     shift: Option<[i64; 2]>,
     footprints: Vec<Region>,
 }
@@ -61,9 +63,9 @@ impl Warp {
         let kernels = [0, 1].map(|axis| Kernel::new(sampling.step[axis], sampling.ratio[axis]));
         let control = Control::new(geometry, correction, &sampling, rect);
         let both = [&kernels[0], &kernels[1]];
-        let shift = if sampling.average == [1, 1] { resample::shift(&control, both, rect) } else { None };
+        let shift = if sampling.average == [1, 1] { copy::shift(&control, both, rect) } else { None };
         let footprints = match shift {
-            Some(shift) => resample::coinciding(&control, rect, shift).into_iter().collect(),
+            Some(shift) => copy::coinciding(&control, rect, shift).into_iter().collect(),
             None => resample::footprints(&control, both, rect),
         };
         Some(Self { sampling, control, kernels, rect, shift, footprints })
@@ -73,14 +75,14 @@ impl Warp {
     pub(crate) fn needed(&self) -> Option<(Region, &[Region])> {
         let whole = self.footprints.iter().copied().reduce(|a, b| a.union(&b))?;
         // What is copied is laid out as the rectangle is.
-        let whole = self.shift.map_or(whole, |shift| resample::shifted(self.rect, shift));
+        let whole = self.shift.map_or(whole, |shift| copy::shifted(self.rect, shift));
         Some((whole, &self.footprints))
     }
 
     /// The pixels of the grid from the working pixels of [`Warp::needed`].
     pub(crate) fn resample(&self, window: SourceWindow) -> Resampled {
         match self.shift {
-            Some(shift) => resample::copied(&self.control, window, self.rect, shift),
+            Some(shift) => copy::copied(&self.control, window, self.rect, shift),
             None => resample::resample(&self.control, [&self.kernels[0], &self.kernels[1]], &window, self.rect),
         }
     }

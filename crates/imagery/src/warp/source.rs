@@ -416,17 +416,20 @@ impl<T: Sample> Kernel for Converting<'_, T> {
 }
 
 fn convert(samples: &Samples, range: Range<usize>, band: &BandSource, values: &mut [f32], states: &mut [u8]) {
+    fn run<T: Sample>(samples: Option<&[T]>, band: &BandSource, values: &mut [f32], states: &mut [u8]) {
+        wide_kernel(Converting { samples, band, values, states });
+    }
     match samples {
-        Samples::U8(samples) => wide_kernel(Converting { samples: samples.get(range), band, values, states }),
-        Samples::I8(samples) => Converting { samples: samples.get(range), band, values, states }.run(),
-        Samples::U16(samples) => wide_kernel(Converting { samples: samples.get(range), band, values, states }),
-        Samples::I16(samples) => wide_kernel(Converting { samples: samples.get(range), band, values, states }),
-        Samples::U32(samples) => Converting { samples: samples.get(range), band, values, states }.run(),
-        Samples::I32(samples) => Converting { samples: samples.get(range), band, values, states }.run(),
-        Samples::U64(samples) => Converting { samples: samples.get(range), band, values, states }.run(),
-        Samples::I64(samples) => Converting { samples: samples.get(range), band, values, states }.run(),
-        Samples::F32(samples) => wide_kernel(Converting { samples: samples.get(range), band, values, states }),
-        Samples::F64(samples) => Converting { samples: samples.get(range), band, values, states }.run(),
+        Samples::U8(samples) => run(samples.get(range), band, values, states),
+        Samples::I8(samples) => run(samples.get(range), band, values, states),
+        Samples::U16(samples) => run(samples.get(range), band, values, states),
+        Samples::I16(samples) => run(samples.get(range), band, values, states),
+        Samples::U32(samples) => run(samples.get(range), band, values, states),
+        Samples::I32(samples) => run(samples.get(range), band, values, states),
+        Samples::U64(samples) => run(samples.get(range), band, values, states),
+        Samples::I64(samples) => run(samples.get(range), band, values, states),
+        Samples::F32(samples) => run(samples.get(range), band, values, states),
+        Samples::F64(samples) => run(samples.get(range), band, values, states),
     }
 }
 
