@@ -81,3 +81,52 @@ fn whole_countries_are_planned_in_seconds() {
         assert!(taken.peak_bytes > 50 << 20, "{counties}: {taken:?}");
     }
 }
+
+/// A province of chance, and a run of it.
+fn province(seed: &str) -> (tempfile::TempDir, String, String) {
+    let work = tempfile::tempdir().unwrap();
+    let path = |name: &str| work.path().join(name).to_string_lossy().into_owned();
+    let (world, out) = (path("world"), path("out"));
+    succeed(&["simulate", "--out", &world, "--seed", seed, "--before-resolution", "3", "--after-resolution", "2"], &[]);
+    let survey = format!("{world}/survey.toml");
+    let text = std::fs::read_to_string(&survey).unwrap().replace("resolution_m = 1.0", "resolution_m = 2.0");
+    std::fs::write(&survey, text).unwrap();
+    succeed(&["run", &survey, "--out", &out], &[]);
+    (work, survey, out)
+}
+
+fn document(folder: &str, name: &str) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(Path::new(folder).join(name)).unwrap()).unwrap()
+}
+
+/// Times are wide here, since other tests run at the same time: `figures` holds them to a fifth.
+#[test]
+fn a_run_foretells_another() {
+    let (_one, _, measured) = province("3");
+    let (other, survey, out) = province("4");
+    let plan = other.path().join("plan").to_string_lossy().into_owned();
+    let said = succeed(&["plan", &survey, "--out", &plan, "--estimate", "--measured", &measured], &[]);
+    assert!(said.contains("estimate on 1 workers of"), "{said}");
+    let (foretold, run) = (document(&plan, "estimate.json"), document(&out, "run.json"));
+    assert_eq!(foretold["jobs"], run["jobs"]);
+    let ratio = |foretold: &serde_json::Value, taken: f64| foretold.as_f64().unwrap() / taken;
+    let bytes = ratio(&foretold["fetch_bytes"], run["bytes_fetched"].as_f64().unwrap());
+    assert!((0.85..1.18).contains(&bytes), "bytes: {bytes}");
+    let spent = &run["measured"]["survey"];
+    let cores = ratio(&foretold["core_hours"], spent["core_s"].as_f64().unwrap() / 3600.0);
+    assert!((0.5..2.0).contains(&cores), "core-hours: {cores}");
+    let wall = ratio(&foretold["survey_s"], spent["wall_s"].as_f64().unwrap());
+    assert!((0.2..5.0).contains(&wall), "wall: {wall}");
+    // More workers take no longer, and no more.
+    let with_ten = ["plan", &survey, "--out", &plan, "--estimate", "--measured", &measured, "--workers", "10"];
+    succeed(&with_ten, &[]);
+    let ten = document(&plan, "estimate.json");
+    assert_eq!(ten["core_hours"], foretold["core_hours"]);
+    assert!(ten["survey_s"].as_f64() < foretold["survey_s"].as_f64(), "{ten}");
+
+    // What is no whole run is refused by its name.
+    let stranger = other.path().join("stranger.json").to_string_lossy().into_owned();
+    std::fs::write(&stranger, "{\"measured\": null}").unwrap();
+    let (code, message) = refuse(&["plan", &survey, "--out", &plan, "--estimate", "--measured", &stranger], &[]);
+    assert!(code == 3 && message.contains("stranger.json") && message.contains("output folder"), "{code} {message}");
+}

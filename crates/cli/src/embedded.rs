@@ -1,12 +1,15 @@
 //! A whole survey in this process: the coordinator's services and the workers that call them, over an in-memory
 //! transport. The same code as in a cluster, but for the wire.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use coordinator::forecast::Spent;
 use coordinator::metrics::Used;
-use coordinator::{Coordinator, CoordinatorConfig, Resume, RuntimeClock, SlateStore, SurveyOutcome, aggregate};
+use coordinator::{
+    Coordinator, CoordinatorConfig, PublishError, Publisher, Resume, RuntimeClock, SlateStore, SurveyOutcome, aggregate,
+};
 use futures::{FutureExt, StreamExt, stream};
 use hyper_util::rt::TokioIo;
 use imagery::commit::Output;
@@ -21,6 +24,7 @@ use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use worker::{Connector, Shutdown};
 
+use crate::clock::Stopwatch;
 use crate::cluster::connection;
 use crate::failure::{self, Failure};
 use crate::names;
@@ -30,8 +34,19 @@ use crate::results::ResultsPublisher;
 /// Bytes that may wait in one direction of a connection.
 const PIPE_BYTES: usize = 256 << 10;
 
-/// Surveys `plan`, or goes on with it where an earlier run has stopped, writes the results, and returns what it found
-/// and what this run used for it.
+/// A survey that has ended.
+pub struct Ran {
+    /// What it found.
+    pub outcome: SurveyOutcome,
+    /// What the jobs of this run used.
+    pub used: Used,
+    /// What this run took up to the last job.
+    pub survey: Spent,
+    /// What it took from there on.
+    pub results: Spent,
+}
+
+/// Surveys `plan`, or goes on with it where an earlier run has stopped, and writes the results.
 /// `notes` are the planner's remarks, which stand in the results. `progress` is told how far it is, a few times a second
 /// and at the end. Dropped, everything stops; what is committed stays.
 ///
@@ -45,17 +60,18 @@ pub async fn run_embedded(
     stores: &Stores,
     resources: Resources,
     mut progress: impl FnMut(&v1::Survey),
-) -> Result<(SurveyOutcome, Used)> {
+) -> Result<Ran> {
     coordinator::refuse_other_survey(output, plan).await.map_err(refusal)?;
     let plan_object = output.commit("plan", "pb", Bytes::from(proto::objects::encode_plan(plan))).await?;
 
     let config =
         CoordinatorConfig { resume: Resume::WhenSubmitted, ..CoordinatorConfig::new(names::process(), halo_px) };
     let journal = SlateStore::new(output, stores)?;
-    let (publisher, clock) = (Arc::new(ResultsPublisher), Arc::new(RuntimeClock::start()));
-    let coordinator = Coordinator::start(config, &journal, output.clone(), stores.clone(), publisher, clock)
-        .await
-        .map_err(refusal)?;
+    let (publisher, clock) = (Arc::new(Timed::start()), Arc::new(RuntimeClock::start()));
+    let coordinator =
+        Coordinator::start(config, &journal, output.clone(), stores.clone(), Arc::clone(&publisher) as _, clock)
+            .await
+            .map_err(refusal)?;
 
     let (dial, dialled) = mpsc::unbounded_channel::<DuplexStream>();
     let incoming = stream::unfold(dialled, |mut dialled| async {
@@ -124,7 +140,43 @@ pub async fn run_embedded(
     }
     let used = coordinator.used();
     coordinator.stop().await;
-    Ok((outcome, used))
+    let [survey, results] = publisher.spent();
+    Ok(Ran { outcome, used, survey, results })
+}
+
+/// Writes the results, and measures what comes before and after their first byte.
+struct Timed {
+    laps: Mutex<(Stopwatch, Spent)>,
+}
+
+impl Timed {
+    fn start() -> Self {
+        Self { laps: Mutex::new((Stopwatch::start(), Spent::default())) }
+    }
+
+    /// What was spent up to the results, and since.
+    fn spent(&self) -> [Spent; 2] {
+        let mut laps = self.laps.lock().unwrap_or_else(PoisonError::into_inner);
+        [laps.1, laps.0.lap()]
+    }
+}
+
+#[tonic::async_trait]
+impl Publisher for Timed {
+    async fn publish(
+        &self,
+        plan: &SurveyPlan,
+        notes: &[String],
+        outcome: &SurveyOutcome,
+        output: &Output,
+    ) -> Result<(), PublishError> {
+        {
+            let mut laps = self.laps.lock().unwrap_or_else(PoisonError::into_inner);
+            // What an attempt to write took that failed is part of what comes before.
+            laps.1 = laps.1 + laps.0.lap();
+        }
+        ResultsPublisher.publish(plan, notes, outcome, output).await
+    }
 }
 
 /// Pixels that the detector of `plan` reads beyond a tile.

@@ -8,12 +8,14 @@
 //! * [`aggregate`], [`publish`]: the outcome of a survey, and what makes results of it.
 //! * [`scaler`]: how many workers there should be, for KEDA.
 //! * [`metrics`]: names of what is measured.
+//! * [`forecast`]: what a survey will take, by what another took.
 
 pub mod aggregate;
 pub mod auth;
 pub mod clock;
 mod config;
 pub mod error;
+pub mod forecast;
 pub mod journal;
 pub mod metrics;
 pub mod patience;

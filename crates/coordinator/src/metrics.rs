@@ -1,6 +1,7 @@
 //! What a coordinator measures, as `/metrics` on its HTTP port says it. Dashboards, alerts (`deploy/monitoring`) and
 //! `docs/operate.md` use these names and no others: a test compares.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -11,6 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use proto::v1;
 use proto::words::{STAGES, STATES, state};
+use survey::job::Stage;
 
 use crate::error::CoordinatorError;
 use crate::scaler::runnable;
@@ -75,6 +77,7 @@ pub const LABELS: &[Label] = &[
 /// What grows while a coordinator runs. Clones count into the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Meters {
+    used: Arc<Mutex<Used>>,
     bytes_fetched: Counter,
     blocks_decoded: Counter,
     pixels: Counter,
@@ -85,6 +88,7 @@ pub(crate) struct Meters {
 impl Default for Meters {
     fn default() -> Self {
         Self {
+            used: Arc::default(),
             bytes_fetched: Counter::default(),
             blocks_decoded: Counter::default(),
             pixels: Counter::default(),
@@ -95,9 +99,13 @@ impl Default for Meters {
     }
 }
 
-/// What jobs that are done have used.
+/// What the jobs of a stage that are done have used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Used {
+pub struct StageUsed {
+    /// Jobs.
+    pub jobs: u64,
+    /// Time that their last attempts took together, milliseconds. Attempts at the same time share a worker's cores.
+    pub busy_ms: u64,
     /// Encoded bytes of scenes that were fetched.
     pub bytes_fetched: u64,
     /// Blocks of scenes that were decoded.
@@ -106,18 +114,43 @@ pub struct Used {
     pub pixels: u64,
 }
 
+/// What jobs that are done have used, by stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used([StageUsed; 4]);
+
+impl Used {
+    /// What one stage has used.
+    #[must_use]
+    pub fn stage(&self, stage: Stage) -> StageUsed {
+        self.0[stage as usize]
+    }
+
+    /// The sum of `part` over all stages.
+    #[must_use]
+    pub fn sum(&self, part: fn(&StageUsed) -> u64) -> u64 {
+        self.0.iter().map(part).sum()
+    }
+}
+
 impl Meters {
     pub(crate) fn used(&self) -> Used {
-        let (bytes_fetched, blocks_decoded) = (self.bytes_fetched.get(), self.blocks_decoded.get());
-        Used { bytes_fetched, blocks_decoded, pixels: self.pixels.get() }
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts what jobs that are done have used.
-    pub(crate) fn count_work(&self, stats: impl Iterator<Item = v1::JobStats>) {
-        for stats in stats {
+    pub(crate) fn count_work(&self, done: impl Iterator<Item = (Stage, v1::JobStats)>) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        for (stage, stats) in done {
             self.bytes_fetched.inc_by(stats.bytes_fetched);
             self.blocks_decoded.inc_by(stats.blocks_decoded);
             self.pixels.inc_by(stats.pixels);
+            let stage = &mut used.0[stage as usize];
+            stage.jobs += 1;
+            // A stranger's numbers: they may be anything, and wrap nothing.
+            stage.busy_ms = stage.busy_ms.saturating_add(stats.wall_ms);
+            stage.bytes_fetched = stage.bytes_fetched.saturating_add(stats.bytes_fetched);
+            stage.blocks_decoded = stage.blocks_decoded.saturating_add(stats.blocks_decoded);
+            stage.pixels = stage.pixels.saturating_add(stats.pixels);
         }
     }
 
@@ -234,11 +267,10 @@ mod tests {
         let worker =
             v1::Worker { jobs: vec![v1::HeldJob { held_ms: 2500, ..v1::HeldJob::default() }], ..v1::Worker::default() };
         let meters = Meters::default();
-        meters.count_work(std::iter::once(v1::JobStats {
-            pixels: 1 << 20,
-            bytes_fetched: 77,
-            ..v1::JobStats::default()
-        }));
+        let stats = v1::JobStats { pixels: 1 << 20, bytes_fetched: 77, wall_ms: 5, ..v1::JobStats::default() };
+        meters.count_work([(Stage::Calibrate, v1::JobStats::default()), (Stage::Detect, stats)].into_iter());
+        let (used, detect) = (meters.used(), meters.used().stage(Stage::Detect));
+        assert_eq!((detect.jobs, detect.busy_ms, used.sum(|stage| stage.bytes_fetched)), (1, 5, 77));
         meters.count_append(5, Duration::from_millis(3));
         let text = exposition(&meters, &[survey], &[worker]);
         for line in [

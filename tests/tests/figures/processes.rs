@@ -54,6 +54,38 @@ fn a_killed_workers_jobs_run_elsewhere_within_two_leases() {
     assert!(took < 2 * LEASE, "{took:?}");
 }
 
+#[test]
+#[ignore = "a measurement of a minute"]
+fn a_run_foretells_another_of_its_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for seed in ["7", "11"] {
+        succeed(&["simulate", "--out", &path(seed), "--seed", seed], &[]);
+        succeed(&["run", &format!("{}/survey.toml", path(seed)), "--out", &path(&format!("out-{seed}"))], &[]);
+    }
+    let survey = format!("{}/survey.toml", path("11"));
+    succeed(&["plan", &survey, "--out", &path("plan"), "--estimate", "--measured", &path("out-7")], &[]);
+    let read =
+        |name: &str| -> serde_json::Value { serde_json::from_slice(&std::fs::read(path(name)).unwrap()).unwrap() };
+    let (foretold, run) = (read("plan/estimate.json"), read("out-11/run.json"));
+    let taken = |part: &str, what: &str| run["measured"][part][what].as_f64().unwrap();
+    let wall = [
+        foretold["survey_s"].as_f64().unwrap() + foretold["results_s"].as_f64().unwrap(),
+        taken("survey", "wall_s") + taken("results", "wall_s"),
+    ];
+    let cores = [foretold["core_hours"].as_f64().unwrap() * 3600.0, taken("survey", "core_s")];
+    let bytes = [foretold["fetch_bytes"].as_f64().unwrap(), run["bytes_fetched"].as_f64().unwrap()].map(|of| of / 1e6);
+    let words = |what: &str, [foretold, taken]: [f64; 2]| format!("{what} {foretold:.1} for {taken:.1}");
+    figure(
+        "one province foretold by a run of another, on this machine",
+        "within 20 %",
+        &[words("wall s", wall), words("core-s", cores), words("MB", bytes)].join(", "),
+    );
+    for [foretold, taken] in [wall, cores, bytes] {
+        assert!((foretold / taken - 1.0).abs() <= 0.2, "{foretold} for {taken}");
+    }
+}
+
 /// Three rounds, so that one bad moment of the machine does not decide.
 const ROUNDS: usize = 3;
 

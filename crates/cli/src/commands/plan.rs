@@ -1,10 +1,15 @@
 //! `groundbreak plan`: a dry run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
+use bytes::Bytes;
 use bytesize::ByteSize;
-use coordinator::plan::{self, Depth, PlanSummary};
+use coordinator::forecast::{Fleet, Forecast, Measured, forecast};
+use coordinator::plan::{self, Depth, PlanSummary, TileCost};
+use coordinator::schedule::graph::Graph;
+use survey::plan::SurveyPlan;
 
 use crate::input::{self, SurveyFile};
 use crate::node::Resources;
@@ -21,7 +26,28 @@ pub struct Args {
     /// Refuse a plan of which a job does not fit a worker with this memory, such as 2GiB.
     #[arg(long)]
     memory: Option<ByteSize>,
+    /// Foretell time, core-hours and bytes: a simulation of the cluster, by what a run measured.
+    #[arg(long)]
+    estimate: bool,
+    /// The run to go by: its output folder, or its run.json. By default one of the demo survey (docs/scale.md).
+    #[arg(long, requires = "estimate", value_name = "RUN")]
+    measured: Option<PathBuf>,
+    /// Workers.
+    #[arg(long, requires = "estimate", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    workers: u32,
+    /// Cores of each worker; by default as many as the measured run had.
+    #[arg(long, requires = "estimate", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Milliseconds from a request to the store until its answer begins.
+    #[arg(long, requires = "estimate", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    latency_ms: u32,
+    /// What a worker gets from the store in a second, such as 100MB; by default it never waits for bytes.
+    #[arg(long, requires = "estimate")]
+    bandwidth: Option<ByteSize>,
 }
+
+/// A run of the demo survey on two cores, for who has measured none.
+const DEMO_RUN: &str = include_str!("demo_run.json");
 
 /// Runs the command.
 ///
@@ -63,8 +89,64 @@ pub fn run(args: &Args) -> Result<()> {
             planned.warnings.len(),
             output.label(),
         );
+        if args.estimate {
+            let forecast = estimate(args, &planned.plan, &costs, halo_px)?;
+            println!("{}", in_words(&forecast));
+            output.put("estimate.json", Bytes::from(serde_json::to_string_pretty(&forecast)? + "\n")).await?;
+        }
         refuse_what_cannot_fit(&summary, args.memory)
     })
+}
+
+/// What the plan will take on the workers that were asked about.
+fn estimate(args: &Args, plan: &SurveyPlan, costs: &[TileCost], halo_px: i32) -> Result<Forecast> {
+    let measured = match &args.measured {
+        Some(path) => measured_run(path)?,
+        None => serde_json::from_str(DEMO_RUN)?,
+    };
+    let fleet = Fleet {
+        workers: args.workers as usize,
+        threads: args.threads.map_or(measured.threads, usize::from),
+        latency: Duration::from_millis(u64::from(args.latency_ms)),
+        bandwidth: args.bandwidth.map_or(f64::INFINITY, |bytes| bytes.0 as f64),
+    };
+    let graph = Graph::new(plan, halo_px);
+    Ok(forecast(plan, graph, costs, &measured, &fleet).map_err(|error| failure::input(error.to_string()))?)
+}
+
+/// What a run measured of itself.
+fn measured_run(path: &Path) -> Result<Measured> {
+    let file = if path.is_dir() { path.join("run.json") } else { path.to_owned() };
+    let unusable = |cause: String| {
+        failure::input(format!(
+            "{}: {cause}; name the output folder of a run that went through at once",
+            file.display()
+        ))
+    };
+    let text = std::fs::read_to_string(&file).map_err(|error| unusable(error.to_string()))?;
+    let mut run: serde_json::Value = serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
+    let measured = run.get_mut("measured").map(serde_json::Value::take).unwrap_or_default();
+    if measured.is_null() {
+        return Err(unusable("it holds no measured figures".to_owned()).into());
+    }
+    Ok(serde_json::from_value(measured).map_err(|error| unusable(error.to_string()))?)
+}
+
+fn in_words(forecast: &Forecast) -> String {
+    let seconds = |seconds: f64| indicatif::HumanDuration(Duration::from_secs_f64(seconds.round())).to_string();
+    format!(
+        "estimate on {} workers of {} cores, simulated\n  jobs      {}\n  wall      {} ({:.0} s for the jobs, {:.0} s for the results)\n  cores     {:.2} core-hours\n  fetch     {}\n  workers   compute {:.0} % of the time, fetch {:.0} %",
+        forecast.workers,
+        forecast.threads,
+        forecast.jobs,
+        seconds(forecast.survey_s + forecast.results_s),
+        forecast.survey_s,
+        forecast.results_s,
+        forecast.core_hours,
+        ByteSize(forecast.fetch_bytes).display().iec(),
+        forecast.computing * 100.0,
+        forecast.fetching * 100.0,
+    )
 }
 
 /// The same refusal as `run` gives, without running.

@@ -6,12 +6,16 @@ use anyhow::{Result, bail};
 use bytes::Bytes;
 use bytesize::ByteSize;
 use coordinator::aggregate::{CountyOutcome, SurveyOutcome};
+use coordinator::forecast::{Measured, Spent};
 use coordinator::metrics::Used;
 use coordinator::plan::{self, Depth, Planned};
+use coordinator::schedule::graph::Graph;
 use imagery::commit::Output;
 use serde_json::json;
+use survey::plan::SurveyPlan;
 
-use crate::embedded::run_embedded;
+use crate::clock::Stopwatch;
+use crate::embedded::{Ran, run_embedded};
 use crate::failure::{self, Failure};
 use crate::input::SurveyFile;
 use crate::node::Resources;
@@ -62,6 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
 #[allow(clippy::print_stdout, reason = "the table is what the command is for")]
 async fn survey(file: &SurveyFile, output: &Output, resources: Resources) -> Result<()> {
     let started = clock::now();
+    let mut watch = Stopwatch::start();
     output.check_writable().await?;
     let progress = Progress::new();
     progress.say(&format!("planning {}", file.spec.survey.name));
@@ -77,19 +82,23 @@ async fn survey(file: &SurveyFile, output: &Output, resources: Resources) -> Res
         plan.tiles().len(),
         plan.grid.resolution_m
     ));
-    let (outcome, used) =
-        run_embedded(&plan, &warnings, output, &file.stores, resources, |update| progress.update(update)).await?;
+    let planning = watch.lap();
+    let ran = run_embedded(&plan, &warnings, output, &file.stores, resources, |update| progress.update(update)).await?;
     progress.finish();
+    let (outcome, used) = (&ran.outcome, ran.used);
+    // Jobs that an earlier run has done took their time there.
+    let measured = (outcome.execution.resumed_jobs == 0)
+        .then(|| measure(&plan, used, resources, [planning, ran.survey, ran.results]));
 
     output.put("spec.toml", Bytes::from(file.text.clone())).await?;
-    output.put("run.json", Bytes::from(execution(&plan, &outcome, used, &started, resources, &warnings)?)).await?;
+    output.put("run.json", Bytes::from(execution(&plan, &ran, measured, &started, resources, &warnings)?)).await?;
     for job in &outcome.failed_jobs {
         progress.say(&format!("note: {} failed for good: {}", job.key, job.message));
     }
-    let result = Outcome::new(plan, warnings, &outcome)?;
+    let result = Outcome::new(plan, warnings, outcome)?;
     println!("{}", result.table()?);
     println!("results: {}/results", output.label().trim_end_matches('/'));
-    verdict(&outcome)
+    verdict(outcome)
 }
 
 /// Threads that compute pixels: as `RAYON_NUM_THREADS` says, or one per core.
@@ -102,15 +111,23 @@ pub fn threads() -> usize {
     asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }
 
+/// What `plan --estimate` foretells other surveys from.
+fn measure(plan: &SurveyPlan, used: Used, resources: Resources, spent: [Spent; 3]) -> Measured {
+    let halo_px = analysis::halo_px(plan.grid.resolution_m, &plan.detector);
+    let expected = plan::tiles(plan, &plan::Memory::new(plan), halo_px).iter().map(|cost| cost.fetch_bytes).sum();
+    Measured::new(&Graph::new(plan, halo_px), &used, expected, resources.threads, spent)
+}
+
 /// What belongs to this execution and to no result.
 fn execution(
-    plan: &survey::plan::SurveyPlan,
-    outcome: &SurveyOutcome,
-    used: Used,
+    plan: &SurveyPlan,
+    ran: &Ran,
+    measured: Option<Measured>,
     started: &str,
     resources: Resources,
     warnings: &[String],
 ) -> Result<String> {
+    let (outcome, used) = (&ran.outcome, ran.used);
     let scenes: Vec<_> = plan
         .scenes
         .iter()
@@ -133,8 +150,9 @@ fn execution(
         "workers": resources.workers, "threads": resources.threads, "memory_bytes": resources.memory, "tile_px": plan.tile_px,
         "jobs": outcome.execution.jobs, "resumed_jobs": outcome.execution.resumed_jobs, "attempts": outcome.execution.attempts,
         "attempts_failed": outcome.execution.attempts_failed, "leases_expired": outcome.execution.leases_expired,
-        "alarms": outcome.execution.alarms, "bytes_fetched": used.bytes_fetched, "blocks_decoded": used.blocks_decoded,
-        "pixels_compared": used.pixels, "failed_jobs": failed, "notes": warnings, "scenes": scenes,
+        "alarms": outcome.execution.alarms, "bytes_fetched": used.sum(|stage| stage.bytes_fetched),
+        "blocks_decoded": used.sum(|stage| stage.blocks_decoded), "pixels_compared": used.sum(|stage| stage.pixels),
+        "measured": measured, "failed_jobs": failed, "notes": warnings, "scenes": scenes,
     });
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }

@@ -29,7 +29,7 @@ pub struct TileCost {
     pub fetch_bytes: u64,
     /// Bytes of memory that its job is admitted with.
     pub memory_bytes: u64,
-    /// Work: planned pixels × bands × scenes.
+    /// Work: planned pixels that a pair reaches × bands, over both scenes and all pairs.
     pub samples: u64,
 }
 
@@ -61,7 +61,8 @@ impl<'a> TileCosts<'a> {
     /// Prepares a plan. `halo_px` is what the detector reads beyond a tile.
     #[must_use]
     pub fn new(plan: &'a SurveyPlan, memory: &'a Memory, halo_px: i32) -> Self {
-        let pairs = plan.pairs.iter().map(|pair| PairCost::new(plan, pair)).collect();
+        let pairs =
+            (0_u32..).zip(&plan.pairs).map(|(index, pair)| PairCost::new(plan, pair, memory.ground(index))).collect();
         Self { plan, memory, cells: CellRows::of(&plan.cells), pairs, halo_px }
     }
 
@@ -97,21 +98,23 @@ impl<'a> CellRows<'a> {
 /// What a pair costs per pixel.
 struct PairCost {
     bands: u64,
-    /// Bytes to fetch, by file.
-    fetch: Vec<f64>,
+    /// The files that it is read from: scene, asset, and bytes to fetch.
+    files: Vec<(u32, u16, f64)>,
+    /// What both scenes reach; `None` where that is not known.
+    ground: Option<PixelRect>,
 }
 
 impl PairCost {
-    fn new(plan: &SurveyPlan, pair: &ScenePair) -> Self {
-        let mut fetch = Vec::new();
-        for (scene, bands) in [(pair.before, &pair.before_bands), (pair.after, &pair.after_bands)] {
-            let Some(scene) = plan.scenes.get(scene as usize) else { continue };
+    fn new(plan: &SurveyPlan, pair: &ScenePair, ground: Option<PixelRect>) -> Self {
+        let mut files = Vec::new();
+        for (index, bands) in [(pair.before, &pair.before_bands), (pair.after, &pair.after_bands)] {
+            let Some(scene) = plan.scenes.get(index as usize) else { continue };
             let assets: BTreeSet<u16> =
                 bands.iter().filter_map(|band| scene.band(band)).map(|band| band.asset).collect();
-            let assets = assets.into_iter().filter_map(|asset| scene.assets.get(usize::from(asset)));
-            fetch.extend(assets.map(|asset| bytes_per_px(plan, scene, asset)));
+            let assets = assets.into_iter().filter_map(|asset| Some((asset, scene.assets.get(usize::from(asset))?)));
+            files.extend(assets.map(|(number, asset)| (index, number, bytes_per_px(plan, scene, asset))));
         }
-        Self { bands: (pair.before_bands.len() + pair.after_bands.len()) as u64, fetch }
+        Self { bands: (pair.before_bands.len() + pair.after_bands.len()) as u64, files, ground }
     }
 }
 
@@ -127,14 +130,24 @@ fn tile_cost(
     let grown = rect.grown(halo_px);
     // Each pair is read over the cells that it may fill and the halo around them.
     let mut pairs: Vec<(u32, PixelRect)> = Vec::new();
-    let (mut planned_px, mut samples) = (0_u64, 0_u64);
+    let (mut planned_px, mut samples, mut fetch_bytes) = (0_u64, 0_u64, 0.0);
+    // Blocks on a tile's border are shared with its neighbour, and a scene with the other pairs that it stands in: each is
+    // fetched once.
+    let mut read: BTreeSet<(u32, u16)> = BTreeSet::new();
     for planned in cells.within(grown) {
         let cell = planned.cell.rect();
-        let inside = cell.intersection(&rect).map_or(0, |common| common.pixels() as u64);
-        planned_px += inside;
+        let inside = cell.intersection(&rect);
+        planned_px += inside.map_or(0, |inside| inside.pixels() as u64);
         let Some(part) = cell.grown(halo_px).intersection(&grown) else { continue };
+        read.clear();
         for &pair in &planned.pairs {
-            samples += costs.get(pair as usize).map_or(0, |cost| inside * cost.bands);
+            if let Some(cost) = costs.get(pair as usize) {
+                let reached = |ground: PixelRect| inside.and_then(|inside| inside.intersection(&ground));
+                let inside = cost.ground.map_or(inside, reached).map_or(0, |inside| inside.pixels() as u64);
+                samples += inside * cost.bands;
+                let new = cost.files.iter().filter(|(scene, asset, _)| read.insert((*scene, *asset)));
+                fetch_bytes += new.map(|(_, _, bytes)| bytes * inside as f64).sum::<f64>();
+            }
             match pairs.iter_mut().find(|(other, _)| *other == pair) {
                 Some((_, whole)) => *whole = whole.union(&part),
                 None => pairs.push((pair, part)),
@@ -142,13 +155,11 @@ fn tile_cost(
         }
     }
     pairs.sort_unstable_by_key(|&(pair, _)| pair);
-    let grown_px = grown.pixels() as f64;
-    let fetch = pairs.iter().filter_map(|&(pair, _)| costs.get(pair as usize)).flat_map(|cost| &cost.fetch);
     TileCost {
         tile,
         rect,
         planned_px,
-        fetch_bytes: fetch.map(|bytes| (grown_px * bytes) as u64).sum(),
+        fetch_bytes: fetch_bytes as u64,
         memory_bytes: memory.detect(grown, &pairs),
         samples,
         pairs: pairs.into_iter().map(|(pair, _)| pair).collect(),

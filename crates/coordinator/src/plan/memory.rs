@@ -53,6 +53,8 @@ struct PairMemory {
     sample_px: u64,
     /// Bytes that looking at a site through it holds.
     look: u64,
+    /// What both scenes have, where that is known.
+    ground: Option<PixelRect>,
 }
 
 impl Memory {
@@ -80,6 +82,12 @@ impl Memory {
     #[must_use]
     pub fn calibrate(&self, pair: u32) -> u64 {
         whole_kib(self.pair(pair).map_or(BASE_BYTES, |pair| BASE_BYTES + pair.calibrate))
+    }
+
+    /// The ground that both scenes of a pair have: a box around it on the grid.
+    #[must_use]
+    pub fn ground(&self, pair: u32) -> Option<PixelRect> {
+        self.pair(pair)?.ground
     }
 
     /// Pixels that the calibration of a pair samples.
@@ -161,7 +169,7 @@ impl PairMemory {
             })
             .max()
             .unwrap_or(0);
-        Self { before, after, calibrate, sample_px: cells * (CELL_PX as u64).pow(2), look }
+        Self { before, after, calibrate, sample_px: cells * (CELL_PX as u64).pow(2), look, ground: overlap }
     }
 }
 

@@ -203,6 +203,14 @@ impl Graph {
         parent.into_iter().chain(counties).chain(tiles).chain(readers)
     }
 
+    /// What the jobs of a stage cost together.
+    #[must_use]
+    pub fn cost_of(&self, stage: Stage) -> u64 {
+        let numbers = self.stage(stage);
+        let costs = self.cost.get(numbers.start as usize..numbers.end as usize).unwrap_or_default();
+        costs.iter().map(|&cost| u64::from(cost)).sum()
+    }
+
     /// The largest memory that any job asks for, and which asks for it.
     #[must_use]
     pub fn largest_memory(&self) -> Option<(u64, JobKey)> {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures::Stream;
 use imagery::commit::Output;
 use imagery::store::Stores;
-use proto::convert::job::object;
+use proto::convert::job::{key, object};
 use proto::v1::survey_service_server::{SurveyService, SurveyServiceServer};
 use proto::v1::worker_service_server::{WorkerService, WorkerServiceServer};
 use proto::{ConvertError, MAX_MESSAGE_BYTES, MAX_SUBMISSION_BYTES, v1};
@@ -477,15 +477,18 @@ impl SurveyService for Coordinator {
 impl WorkerService for Coordinator {
     async fn poll(&self, request: Request<v1::PollRequest>) -> Result<Response<v1::PollResponse>, Status> {
         let request = request.into_inner();
-        let used: Vec<_> = request.completed.iter().map(|report| (report.attempt, report.stats)).collect();
+        let used: Vec<_> = request.completed.iter().map(|report| (report.attempt, report.key, report.stats)).collect();
         let mut poll = poll_from_wire(request).map_err(CoordinatorError::BadRequest)?;
         for failure in &mut poll.failed {
             self.look_back(failure).await?;
         }
         let answer = self.ask(|reply| Command::Poll { poll, reply }).await?;
         let answer = answer_to_wire(&answer, &self.policy, |survey| self.trace_of(survey));
-        let stats = used.into_iter().filter(|(attempt, _)| attempt.is_some_and(|it| answer.acknowledged.contains(&it)));
-        self.meters.count_work(stats.filter_map(|(_, stats)| stats));
+        let done = used.into_iter().filter_map(|(attempt, job, stats)| {
+            let is_acknowledged = attempt.is_some_and(|attempt| answer.acknowledged.contains(&attempt));
+            is_acknowledged.then_some((key(job?).ok()?.stage(), stats?))
+        });
+        self.meters.count_work(done);
         Ok(Response::new(answer))
     }
 }

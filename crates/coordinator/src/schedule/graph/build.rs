@@ -10,10 +10,12 @@ use super::lists::Lists;
 use super::{Graph, z_order};
 use crate::plan::{Memory, TileCosts};
 
-/// Cost of a calibration per million samples, a merge per block below, and a county, in units of one core's millisecond.
+/// Cost of a calibration per million samples, a merge per block below, a county and a county's cell, in units of one core's
+/// millisecond.
 const CALIBRATE_COST: u64 = 120;
 const MERGE_COST: u64 = 10;
-const ASSEMBLE_COST: u64 = 400;
+const ASSEMBLE_COST: u64 = 20;
+const CELL_COST: u64 = 8;
 
 impl Graph {
     /// The jobs of a plan. `halo_px` is what a detector reads beyond a tile.
@@ -38,11 +40,14 @@ impl Graph {
         let counties = CountyMap::new(&plan.grid, &plan.counties);
         for index in (0_u32..).take(plan.counties.len()) {
             // Sites are looked at again, where the calibrations of the pairs that may have seen them put the later scene.
-            let cells = counties.cells(index, CELL_PX).into_iter().filter_map(|cell| plan.cell(cell));
+            let cells = counties.cells(index, CELL_PX);
+            // How many sites there will be nobody knows; they are more where there is more ground.
+            let cost = ASSEMBLE_COST + CELL_COST * cells.len() as u64;
+            let cells = cells.into_iter().filter_map(|cell| plan.cell(cell));
             let pairs: BTreeSet<u32> = cells.flat_map(|cell| cell.pairs.iter().copied()).collect();
             let pairs = graph.known(pairs);
             graph.pairs_of_county.push(&pairs);
-            graph.add(memory.assemble(pairs, tiles), ASSEMBLE_COST);
+            graph.add(memory.assemble(pairs, tiles), cost);
         }
         graph.begin_stage(4);
         let pairs = plan.pairs.len();
