@@ -8,7 +8,7 @@ BIN := target/release/groundbreak
 VENV := .venv
 DEMO := demo
 
-.PHONY: help demo cluster build test lint fmt bench bench-peers chaos gate clean
+.PHONY: help demo cluster build test lint fmt bench bench-peers kernels chaos gate clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,11 @@ gate: $(VENV)/ready ## Reproduces the peers' IR-MAD gate (658 objects); makes an
 
 chaos: build ## Kills, cuts and stops at random for long: GROUNDBREAK_STEPS, GROUNDBREAK_SEEDS, GROUNDBREAK_SECONDS.
 	@.ci/chaos
+
+kernels: ## Counts the instructions of the kernels (valgrind) and holds them to .ci/kernels.json.
+	@echo "==> counting the instructions of the kernels"
+	@cargo build --release --locked --workspace --bins
+	@.ci/kernels
 
 bench: build ## Measures the demo survey and the cluster; writes the cluster's figures into docs/performance.md.
 	@.ci/bench

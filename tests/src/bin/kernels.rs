@@ -1,0 +1,239 @@
+//! The kernels of a survey over small windows of made-up ground: `kernels` times each, `kernels NAME TIMES` runs one so
+//! often and says nothing, for a counter of instructions (`.ci/kernels`).
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, reason = "a measuring tool")]
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use analysis::calibrate::{CellSample, fit, register};
+use analysis::footprint;
+use analysis::{PairPixels, detect_tile, halo_px};
+use groundbreak_tests::plan::{county, pair, plan};
+use imagery::cog::write::{CogCrs, CogSpec, Overviews, write_cog};
+use imagery::{SceneReader, Stores};
+use survey::calibration::{Calibration, Registration};
+use survey::county::{County, CountyMap};
+use survey::findings::Run;
+use survey::grid::{Cell, GeoTransform, Grid, PixelRect};
+use survey::plan::{PlannedCell, SurveyPlan};
+use survey::raster::{PixelState, Plane, SceneWindow};
+use survey::scene::{Asset, BandName, Scene, SceneBand};
+use survey::spec::DetectorSpec;
+
+const BANDS: [&str; 4] = ["blue", "green", "red", "nir"];
+/// Side of the scene that is read, and of what is read of it, pixels.
+const SCENE_PX: u32 = 768;
+const READ: PixelRect = PixelRect { row0: 100, col0: 100, row1: 612, col1: 612 };
+/// How often each kernel is timed; the fastest counts.
+const ROUNDS: u32 = 5;
+
+/// A number between 0 and 1 that looks random and is that of the place.
+fn noise(row: i32, col: i32, salt: u32) -> f32 {
+    let mut z = (row as u32).wrapping_mul(0x9e37_79b1) ^ (col as u32).wrapping_mul(0x85eb_ca77) ^ salt;
+    z = (z ^ (z >> 15)).wrapping_mul(0x2c1b_3c6d);
+    z = (z ^ (z >> 12)).wrapping_mul(0x297a_2d39);
+    (z ^ (z >> 15)) as f32 / u32::MAX as f32
+}
+
+/// Fields; later, a lot of bare soil with two halls on it and their shadows.
+fn value(is_later: bool, band: usize, row: i32, col: i32) -> f32 {
+    let share = noise(row.div_euclid(60), col.div_euclid(90), 1);
+    let mut ground = [300.0, 650.0, 400.0, 3200.0][band] * share + [900.0, 1200.0, 1500.0, 2100.0][band] * (1.0 - share);
+    let (lot_row, lot_col) = (row - 200, col - 180);
+    if is_later && (0..180).contains(&lot_row) && (0..220).contains(&lot_col) {
+        let is_hall = (35..185).contains(&lot_col);
+        let is_roof = is_hall && (20..70).contains(&(lot_row % 90));
+        let is_shadow = is_hall && (12..20).contains(&(lot_row % 90));
+        let [roof, soil] = [[3000.0, 2150.0, 1280.0, 2550.0], [1500.0, 1980.0, 2550.0, 3150.0]];
+        ground = if is_roof { roof[band] } else { soil[band] } * if is_shadow { 0.3 } else { 1.0 };
+    }
+    ground * (0.99 + 0.02 * noise(row, col, 2 * band as u32 + u32::from(is_later)))
+}
+
+fn window(is_later: bool, rect: PixelRect) -> SceneWindow {
+    let pixels = || (rect.row0..rect.row1).flat_map(move |row| (rect.col0..rect.col1).map(move |col| (row, col)));
+    let plane = |band| pixels().map(|(row, col)| value(is_later, band, row, col)).collect();
+    SceneWindow {
+        bands: BANDS.map(BandName::new).to_vec(),
+        planes: (0..BANDS.len()).map(|band| Plane::from_vec(rect, plane(band)).unwrap()).collect(),
+        state: Plane::from_vec(rect, vec![PixelState::Valid; rect.pixels()]).unwrap(),
+    }
+}
+
+fn samples() -> Vec<CellSample> {
+    let cells = [Cell { row: 0, col: 0 }, Cell { row: 0, col: 1 }];
+    cells.map(|cell| CellSample { before: window(false, cell.rect()), after: window(true, cell.rect()) }).into()
+}
+
+/// One kernel: its name, the pixels that it looks at, and what it does.
+struct Kernel {
+    name: &'static str,
+    pixels: usize,
+    work: Box<dyn FnMut()>,
+}
+
+/// What a detector does with a tile of one cell.
+fn detection(name: &'static str, detector: DetectorSpec) -> Kernel {
+    let cell = Cell { row: 0, col: 0 };
+    let cells = vec![PlannedCell { cell, pairs: vec![0] }];
+    let border = geo::Rect::new((0.0, -512.0), (512.0, 0.0)).to_polygon().into();
+    let county = County { border, ..county("a", "A") };
+    let plan = SurveyPlan { detector, ..plan(vec![county], vec![pair("p", &BANDS)], cells) };
+    let counties = CountyMap::new(&plan.grid, &plan.counties);
+    let calibration: Calibration = fit(&samples(), &plan.grid, Registration::default(), &plan.detector);
+    let grown = cell.rect().grown(halo_px(plan.grid.resolution_m, &plan.detector));
+    let pixels = [PairPixels { pair: 0, calibration, before: window(false, grown), after: window(true, grown) }];
+    Kernel {
+        name,
+        pixels: cell.rect().pixels(),
+        work: Box::new(move || assert!(!detect_tile(&plan, &counties, cell.rect(), &pixels).closed.is_empty())),
+    }
+}
+
+/// A scene of one file, read onto a grid. Each time by a new reader, which has kept no block.
+fn reading(name: &'static str, folder: &Path, resolution_m: f64) -> Kernel {
+    let transform = GeoTransform { x0: 0.0, x_per_col: 1.0, x_per_row: 0.0, y0: 0.0, y_per_col: 0.0, y_per_row: -1.0 };
+    let spec = CogSpec {
+        width: SCENE_PX,
+        height: SCENE_PX,
+        band_names: BANDS.map(str::to_owned).to_vec(),
+        georeference: Some((CogCrs::Projected(32652), transform)),
+        nodata: Some(0.0),
+        block_px: 256,
+        overviews: Overviews::None,
+        predictor: true,
+        deflate_level: 1,
+    };
+    let places = || (0..SCENE_PX as i32).flat_map(|row| (0..SCENE_PX as i32).map(move |col| (row, col)));
+    let bands = [0, 1, 2, 3].map(|band| places().map(|(row, col)| value(true, band, row, col) as u16).collect::<Vec<_>>());
+    let slices: Vec<&[u16]> = bands.iter().map(Vec::as_slice).collect();
+    let path = folder.join("scene.tif");
+    std::fs::write(&path, write_cog(&spec, &slices).unwrap()).unwrap();
+    let asset = Asset {
+        href: format!("file://{}", path.display()),
+        crs: "EPSG:32652".into(),
+        transform,
+        width: SCENE_PX,
+        height: SCENE_PX,
+        bits_per_sample: 16,
+        band_count: 4,
+        size: None,
+        etag: None,
+        checksum: None,
+    };
+    let band = |(index, name): (u16, &BandName)| SceneBand {
+        name: name.clone(),
+        asset: 0,
+        index,
+        scale: 1.0,
+        offset: 0.0,
+        nodata: Some(0.0),
+    };
+    let names = BANDS.map(BandName::new);
+    let scene = Scene {
+        id: "scene".into(),
+        acquired: chrono::DateTime::UNIX_EPOCH,
+        platform: None,
+        gsd_m: 1.0,
+        off_nadir_deg: None,
+        cloud_cover: None,
+        footprint: geo::MultiPolygon(vec![]),
+        assets: vec![asset],
+        bands: (0..).zip(&names).map(band).collect(),
+        masks: vec![],
+    };
+    let grid = Grid { crs: "EPSG:32652".into(), resolution_m };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let root = folder.display().to_string();
+    Kernel {
+        name,
+        pixels: READ.pixels(),
+        work: Box::new(move || {
+            let reader = SceneReader::new(Stores::new(&[], &root).unwrap(), 256 << 20);
+            let uncorrected = Registration::default();
+            let read = reader.read(&grid, &scene, &names, READ, &uncorrected);
+            assert!(runtime.block_on(read).unwrap().unreadable.is_empty());
+        }),
+    }
+}
+
+/// The buildings on a lot.
+fn buildings() -> Kernel {
+    let fine = Grid { crs: "EPSG:32652".into(), resolution_m: 0.5 };
+    let survey = Grid { resolution_m: 1.0, ..fine.clone() };
+    let mut after = window(true, PixelRect::new(150, 130, 430, 450));
+    // As reflectance.
+    after.planes.iter_mut().flat_map(Plane::data_mut).for_each(|value| *value /= 10_000.0);
+    let lot: Vec<Run> = (100..190).map(|row| Run { row, col0: 90, col1: 200 }).collect();
+    Kernel {
+        name: "buildings",
+        pixels: after.rect().pixels(),
+        work: Box::new(move || assert_eq!(footprint::find(&lot, &survey, &after, &fine).buildings.len(), 2)),
+    }
+}
+
+fn kernel(name: &str, folder: &Path) -> Option<Kernel> {
+    let (cells, grid) = (samples, Grid { crs: "EPSG:32652".into(), resolution_m: 1.0 });
+    let pixels = 2 * Cell { row: 0, col: 0 }.rect().pixels();
+    Some(match name {
+        "read-copied" => reading("read-copied", folder, 1.0),
+        "read-resampled" => reading("read-resampled", folder, 0.9),
+        "register" => {
+            let samples = cells();
+            let work = move || assert_eq!(register(&samples, &grid).linear, [0; 4]);
+            Kernel { name: "register", pixels, work: Box::new(work) }
+        }
+        "fit" => {
+            let (samples, detector) = (cells(), DetectorSpec::default());
+            let work = move || assert!(fit(&samples, &grid, Registration::default(), &detector).threshold > 0.0);
+            Kernel { name: "fit", pixels, work: Box::new(work) }
+        }
+        "score" => {
+            let detector = DetectorSpec { name: "irmad".into(), second_look: false, ..DetectorSpec::default() };
+            detection("score", detector)
+        }
+        "evidence" => detection("evidence", DetectorSpec::default()),
+        "buildings" => buildings(),
+        _ => return None,
+    })
+}
+
+/// All kernels, in the order of a survey.
+const NAMES: [&str; 7] = ["read-copied", "read-resampled", "register", "fit", "score", "evidence", "buildings"];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let folder = tempfile::tempdir().unwrap();
+    // One thread: what is counted is the work, not how it is shared out.
+    rayon::ThreadPoolBuilder::new().num_threads(1).build_global().unwrap();
+    match arguments.as_slice() {
+        [] => {
+            for mut kernel in NAMES.iter().filter_map(|name| kernel(name, folder.path())) {
+                let best = (0..ROUNDS).map(|_| time(&mut kernel.work)).min().unwrap_or_default();
+                println!("{:16} {:8.1} ns a pixel", kernel.name, best.as_secs_f64() * 1e9 / kernel.pixels as f64);
+            }
+            ExitCode::SUCCESS
+        }
+        [name, times] => match (kernel(name, folder.path()), times.parse::<u32>()) {
+            (Some(mut kernel), Ok(times)) => {
+                (0..times).for_each(|_| (kernel.work)());
+                ExitCode::SUCCESS
+            }
+            _ => usage(),
+        },
+        _ => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    println!("usage: kernels [NAME TIMES]\nnames: {}", NAMES.join(" "));
+    ExitCode::from(2)
+}
+
+fn time(work: &mut dyn FnMut()) -> Duration {
+    let begun = Instant::now();
+    work();
+    begun.elapsed()
+}
