@@ -15,7 +15,8 @@ mod start;
 mod statistics;
 mod threshold;
 
-use survey::calibration::{Calibration, IrMad, QualityFlag, Registration};
+use rayon::prelude::*;
+use survey::calibration::{Calibration, IrMad, PairStatistics, QualityFlag, Registration};
 use survey::grid::Grid;
 use survey::raster::{PixelState, SceneWindow};
 use survey::spec::DetectorSpec;
@@ -76,9 +77,10 @@ pub fn fit(samples: &[CellSample], grid: &Grid, registration: Registration, dete
     } else {
         samples
     };
-    let clear = preset.cloud.map(|reach| without_clouds(samples, reach));
-    let sample = PairSample::new(clear.as_deref().unwrap_or(samples));
+    // Of all that is valid, as the detection will know no better.
     let statistics = statistics::pair_statistics(&PairSample::new(samples));
+    let clear = preset.cloud.map(|reach| without_clouds(samples, &statistics, reach));
+    let sample = PairSample::new(clear.as_deref().unwrap_or(samples));
     let detector = Detector::of(detector);
     let fit = match detector {
         // Where buildings have a shape, light and shade decide which half is steady: measured in decision 0004.
@@ -135,11 +137,10 @@ fn in_blocks(sample: &CellSample, size: i32) -> CellSample {
 }
 
 /// The samples with what lies under clouds left out, which would otherwise be the change that the fit sees. The search
-/// is that of the detection, against statistics of all that is valid.
-fn without_clouds(samples: &[CellSample], reach: CloudReach) -> Vec<CellSample> {
-    let statistics = statistics::pair_statistics(&PairSample::new(samples));
+/// is that of the detection.
+fn without_clouds(samples: &[CellSample], statistics: &PairStatistics, reach: CloudReach) -> Vec<CellSample> {
     samples
-        .iter()
+        .par_iter()
         .map(|sample| {
             let mut clear = sample.clone();
             let (rect, other) = (sample.before.rect(), sample.after.rect());
@@ -150,7 +151,7 @@ fn without_clouds(samples: &[CellSample], reach: CloudReach) -> Vec<CellSample> 
                         *state = after;
                     }
                 }
-                mask_clouds(&sample.before, &sample.after, &statistics, reach, &mut state);
+                mask_clouds(&sample.before, &sample.after, statistics, reach, &mut state);
                 clear.before.state = state;
             }
             clear

@@ -42,30 +42,44 @@ pub fn pair_statistics(sample: &PairSample) -> PairStatistics {
             all.gradient[date].extend(&part.gradient[date]);
         }
     }
-    let mut statistics = PairStatistics::default();
-    for date in 0..2 {
-        let mut brightness = std::mem::take(&mut all.brightness[date]);
-        brightness.sort_unstable_by(f32::total_cmp);
-        let median = quantile(&brightness, 0.5);
-        let mut deviations: Vec<f32> = brightness.iter().map(|value| (value - median as f32).abs()).collect();
-        deviations.sort_unstable_by(f32::total_cmp);
-        statistics.brightness_median[date] = median;
-        statistics.brightness_sd[date] = 1.4826 * quantile(&deviations, 0.5);
-        statistics.brightness_p90[date] = quantile(&brightness, 0.9);
-        let mut gradient = std::mem::take(&mut all.gradient[date]);
-        gradient.sort_unstable_by(f32::total_cmp);
-        // The quietest quarter of the neighbour differences: what noise alone makes of a smooth field.
-        statistics.gradient_noise[date] = quantile(&gradient, 0.25);
-        let mut vegetation = std::mem::take(&mut all.vegetation[date]);
-        vegetation.sort_unstable_by(f32::total_cmp);
-        let quantiles = VEGETATION_QUANTILES.map(|share| quantile(&vegetation, share));
-        if date == 0 {
-            statistics.vegetation_before = quantiles;
-        } else {
-            statistics.vegetation_after = quantiles;
-        }
+    let Values { brightness, vegetation, gradient } = all;
+    let [[before, after], [of_before, of_after], [noise_before, noise_after]] = [brightness, vegetation, gradient];
+    let ((before, after), ((vegetation_before, noise_before), (vegetation_after, noise_after))) = rayon::join(
+        || rayon::join(|| Brightness::of(before), || Brightness::of(after)),
+        || {
+            rayon::join(
+                || (quantiles(of_before, VEGETATION_QUANTILES), noise(noise_before)),
+                || (quantiles(of_after, VEGETATION_QUANTILES), noise(noise_after)),
+            )
+        },
+    );
+    PairStatistics {
+        brightness_median: [before.median, after.median],
+        brightness_sd: [before.sd, after.sd],
+        brightness_p90: [before.p90, after.p90],
+        gradient_noise: [noise_before, noise_after],
+        vegetation_before,
+        vegetation_after,
     }
-    statistics
+}
+
+struct Brightness {
+    median: f64,
+    sd: f64,
+    p90: f64,
+}
+
+impl Brightness {
+    fn of(mut values: Vec<f32>) -> Self {
+        let [median, p90] = quantiles_of(&mut values, [0.5, 0.9]);
+        values.iter_mut().for_each(|value| *value = (*value - median as f32).abs());
+        Self { median, sd: 1.4826 * quantiles(values, [0.5])[0], p90 }
+    }
+}
+
+/// The quietest quarter of the neighbour differences: what noise alone makes of a smooth field.
+fn noise(gradient: Vec<f32>) -> f64 {
+    quantiles(gradient, [0.25])[0]
 }
 
 fn take_row(values: &mut Values, date: usize, first: usize, roles: &BandRoles, row: &SampleRow) {
@@ -87,8 +101,41 @@ fn take_row(values: &mut Values, date: usize, first: usize, roles: &BandRoles, r
     }
 }
 
-/// The quantile of sorted values: the nearest rank; 0 for none.
-fn quantile(sorted: &[f32], share: f64) -> f64 {
-    let rank = (share * sorted.len().saturating_sub(1) as f64).round() as usize;
-    sorted.get(rank).copied().map_or(0.0, f64::from)
+fn quantiles<const N: usize>(mut values: Vec<f32>, shares: [f64; N]) -> [f64; N] {
+    quantiles_of(&mut values, shares)
+}
+
+/// The quantiles of values, for ascending shares: the nearest ranks; 0 for none. Only as much is sorted as they need.
+fn quantiles_of<const N: usize>(values: &mut [f32], shares: [f64; N]) -> [f64; N] {
+    let last = values.len().saturating_sub(1) as f64;
+    // What lies before is not above what is looked for next.
+    let mut sorted_to = 0;
+    shares.map(|share| {
+        let rank = (share * last).round() as usize;
+        let rest = values.get_mut(sorted_to..).filter(|rest| rank - sorted_to < rest.len());
+        let Some(rest) = rest else { return 0.0 };
+        let (_, found, _) = rest.select_nth_unstable_by(rank - sorted_to, f32::total_cmp);
+        sorted_to = rank;
+        f64::from(*found)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_the_sorted_values() {
+        for count in [0_usize, 1, 2, 7, 1000] {
+            let values: Vec<f32> = (0..count).map(|at| ((at * 7919) % 613) as f32 - 300.5).collect();
+            let mut sorted = values.clone();
+            sorted.sort_unstable_by(f32::total_cmp);
+            let shares = [0.0, 0.05, 0.5, 0.5, 0.95, 1.0];
+            let expected = shares.map(|share| {
+                let rank = (share * sorted.len().saturating_sub(1) as f64).round() as usize;
+                sorted.get(rank).copied().map_or(0.0, f64::from)
+            });
+            assert_eq!(quantiles(values, shares), expected, "{count} values");
+        }
+    }
 }

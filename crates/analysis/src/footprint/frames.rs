@@ -313,8 +313,8 @@ fn dominant_axis(detail: &Plane<f32>, ground: &Mask, gsd_m: f64) -> (f64, f64) {
         (libm::cos(angle), libm::sin(angle))
     };
     let energy = |half_degrees: i32| -> f64 {
-        let lines = crossing(axis(half_degrees), AXIS_M / gsd_m);
-        sample.iter().map(|&(row, col)| f64::from(strongest(detail, &lines, row, col)).powi(2)).sum()
+        let lines = Crossing::new(detail, axis(half_degrees), AXIS_M / gsd_m);
+        sample.iter().map(|&(row, col)| f64::from(lines.strongest(row, col)).powi(2)).sum()
     };
     let best = |tried: Vec<i32>| -> i32 {
         let energies: Vec<(i32, f64)> = tried.into_par_iter().map(|angle| (angle, energy(angle))).collect();
@@ -324,45 +324,83 @@ fn dominant_axis(detail: &Plane<f32>, ground: &Mask, gsd_m: f64) -> (f64, f64) {
     axis(best((coarse - 6..=coarse + 6).collect()))
 }
 
-/// Steps (rows, columns) along two lines that cross at right angles.
-fn crossing((ux, uy): (f64, f64), length_px: f64) -> [Vec<(i32, i32)>; 2] {
-    let half = (length_px / 2.0).round().max(2.0) as i32;
-    let steps = |dx: f64, dy: f64| -> Vec<(i32, i32)> {
-        let at = |step: i32| ((f64::from(step) * dy).round() as i32, (f64::from(step) * dx).round() as i32);
-        (-half..=half).map(at).collect()
-    };
-    [steps(ux, uy), steps(-uy, ux)]
+/// Two lines that cross at right angles, over a plane.
+struct Crossing<'a> {
+    detail: &'a Plane<f32>,
+    /// Steps (rows, columns) along each line.
+    steps: [Vec<(i32, i32)>; 2],
+    /// The same steps in the plane's values, one along each line.
+    places: Vec<[isize; 2]>,
+    /// No step leads farther, rows or columns.
+    reach: i32,
 }
 
-/// The mean along one of two lines through a pixel, whichever is farther from 0.
-fn strongest(detail: &Plane<f32>, lines: &[Vec<(i32, i32)>; 2], row: i32, col: i32) -> f32 {
-    let rect = detail.rect();
-    let mean = |line: &Vec<(i32, i32)>| {
+impl<'a> Crossing<'a> {
+    fn new(detail: &'a Plane<f32>, (ux, uy): (f64, f64), length_px: f64) -> Self {
+        let half = (length_px / 2.0).round().max(2.0) as i32;
+        let steps = [(ux, uy), (-uy, ux)].map(|(dx, dy)| -> Vec<(i32, i32)> {
+            let at = |step: i32| ((f64::from(step) * dy).round() as i32, (f64::from(step) * dx).round() as i32);
+            (-half..=half).map(at).collect()
+        });
+        let cols = detail.rect().cols() as isize;
+        let place = |(down, right): (i32, i32)| down as isize * cols + right as isize;
+        let places = steps[0].iter().zip(&steps[1]).map(|(&along, &across)| [place(along), place(across)]).collect();
+        let reach = steps.iter().flatten().map(|(down, right)| down.abs().max(right.abs())).max().unwrap_or(0);
+        Self { detail, steps, places, reach }
+    }
+
+    /// The mean along one of the lines through a pixel of the plane, whichever is farther from 0.
+    fn strongest(&self, row: i32, col: i32) -> f32 {
+        let rect = self.detail.rect();
+        let is_inside = |at: i32, first: i32, end: i32| at - self.reach >= first && at + self.reach < end;
+        let [along, across] = if is_inside(row, rect.row0, rect.row1) && is_inside(col, rect.col0, rect.col1) {
+            self.means_inside(row, col)
+        } else {
+            [0, 1].map(|line| self.mean(line, row, col))
+        };
+        if across.abs() > along.abs() { across } else { along }
+    }
+
+    /// The means along both lines where they lie inside, as they mostly do: the same additions without looking where one
+    /// is.
+    fn means_inside(&self, row: i32, col: i32) -> [f32; 2] {
+        let (rect, data) = (self.detail.rect(), self.detail.data());
+        let here = (row - rect.row0) as isize * rect.cols() as isize + (col - rect.col0) as isize;
+        let mut sums = [0.0_f32; 2];
+        for places in &self.places {
+            for (sum, place) in sums.iter_mut().zip(places) {
+                *sum += data[(here + place) as usize];
+            }
+        }
+        sums.map(|sum| sum / self.places.len() as f32)
+    }
+
+    /// The mean along the part of a line that lies inside.
+    fn mean(&self, line: usize, row: i32, col: i32) -> f32 {
+        let rect = self.detail.rect();
         let (mut sum, mut count) = (0.0_f32, 0_u16);
-        for &(down, right) in line {
+        for &(down, right) in &self.steps[line] {
             let (r, c) = (row + down, col + right);
             if r >= rect.row0 && r < rect.row1 && c >= rect.col0 && c < rect.col1 {
-                sum += detail.row(r)[(c - rect.col0) as usize];
+                sum += self.detail.row(r)[(c - rect.col0) as usize];
                 count += 1;
             }
         }
         sum / f32::from(count.max(1))
-    };
-    let (along, across) = (mean(&lines[0]), mean(&lines[1]));
-    if across.abs() > along.abs() { across } else { along }
+    }
 }
 
 /// Mean of the detail along the line through a pixel, along the axis or across it, whichever is farther from 0.
 fn response(detail: &Plane<f32>, ground: &Mask, axis: (f64, f64), length_px: f64) -> Plane<f32> {
     let rect = detail.rect();
-    let lines = crossing(axis, length_px);
+    let lines = Crossing::new(detail, axis, length_px);
     let mut response = Plane::filled(rect, 0.0_f32);
     response.data_mut().par_chunks_mut(rect.cols().max(1)).enumerate().for_each(|(index, out)| {
         let row = rect.row0 + index as i32;
         for run in ground.row_runs(row) {
             for col in run.col0.max(rect.col0)..run.col1.min(rect.col1) {
                 // A line goes on beyond its beam: the pixel itself must stand out as well.
-                let (line, here) = (strongest(detail, &lines, row, col), detail.row(row)[(col - rect.col0) as usize]);
+                let (line, here) = (lines.strongest(row, col), detail.row(row)[(col - rect.col0) as usize]);
                 out[(col - rect.col0) as usize] = if here * line.signum() >= OWN * line.abs() { line } else { 0.0 };
             }
         }
@@ -409,4 +447,24 @@ fn profile_share(detail: &Plane<f32>, runs: &[Run], (ux, uy): (f64, f64)) -> f64
     }
     let kept: f64 = bins.iter().filter(|(_, count)| *count > 0).map(|(sum, count)| sum * sum / f64::from(*count)).sum();
     if total > 0.0 { kept / total } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_inside_have_the_means_of_lines_anywhere() {
+        let rect = PixelRect::new(-20, 30, 40, 100);
+        let values = (0..rect.pixels()).map(|at| ((at * 7919) % 613) as f32 * 0.37 - 100.0).collect();
+        let detail = Plane::from_vec(rect, values).unwrap();
+        for angle in [0.0_f64, 0.3, 0.8, 1.5] {
+            let lines = Crossing::new(&detail, (angle.cos(), angle.sin()), 24.0);
+            for (row, col) in [(0, 60), (5, 77), (-8, 42)] {
+                assert_eq!(lines.means_inside(row, col), [0, 1].map(|line| lines.mean(line, row, col)), "{angle}");
+            }
+            // In a corner half of a line is missing.
+            assert!(lines.strongest(-20, 30).is_finite());
+        }
+    }
 }
