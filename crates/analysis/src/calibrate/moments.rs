@@ -34,7 +34,8 @@ struct Sums {
 #[must_use]
 pub fn moments(sample: &PairSample, weigh: impl Fn(&[Vec<f32>], &mut Vec<f64>) + Sync) -> Moments {
     let size = sample.before_bands().len() + sample.after_bands().len();
-    let origin = origin(sample, size);
+    let first = sample.first_pixel().unwrap_or_else(|| vec![0.0; size]);
+    let origin: Vec<f64> = first.into_iter().map(f64::from).collect();
     let partial = sample.by_strip(
         || Sums { pixels: 0, weight: 0.0, first: vec![0.0; size], second: vec![0.0; size * (size + 1) / 2] },
         |sums, row| {
@@ -100,18 +101,6 @@ impl Kernel for AddRow<'_> {
             }
         }
     }
-}
-
-fn origin(sample: &PairSample, size: usize) -> Vec<f64> {
-    let firsts = sample.by_strip(
-        || None,
-        |first: &mut Option<Vec<f64>>, row| {
-            if first.is_none() && !row.cols.is_empty() {
-                *first = Some(row.bands.iter().map(|band| f64::from(band[0])).collect());
-            }
-        },
-    );
-    firsts.into_iter().flatten().next().unwrap_or_else(|| vec![0.0; size])
 }
 
 fn add(total: &mut [f64], part: &[f64]) {

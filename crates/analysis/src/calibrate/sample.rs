@@ -1,6 +1,7 @@
 //! The pixels that statistics are taken from: valid in both scenes of a pair, in a fixed order.
 
 use rayon::prelude::*;
+use survey::findings::Run;
 use survey::grid::PixelRect;
 use survey::raster::{PixelState, Plane};
 use survey::scene::BandName;
@@ -77,6 +78,26 @@ impl<'a> PairSample<'a> {
         &self.after_bands
     }
 
+    /// How many pixels it has.
+    #[must_use]
+    pub fn pixels(&self) -> u64 {
+        let count = |strip: &Strip| -> u64 {
+            let rows = strip.rect.row0..strip.rect.row1;
+            rows.map(|row| strip.valid_cols(row).count() as u64).sum()
+        };
+        self.strips.par_iter().map(count).sum()
+    }
+
+    /// The values of its first pixel.
+    #[must_use]
+    pub fn first_pixel(&self) -> Option<Vec<f32>> {
+        self.strips.iter().find_map(|strip| {
+            let pixel = |row: i32| Some((row, strip.valid_cols(row).next()?));
+            let (row, col) = (strip.rect.row0..strip.rect.row1).find_map(pixel)?;
+            strip.before.iter().chain(&strip.after).map(|plane| plane.get(row, col)).collect()
+        })
+    }
+
     /// One value per strip, in a fixed order, each made from the strip's rows in order. Strips run in parallel.
     pub fn by_strip<T: Send>(&self, start: impl Fn() -> T + Sync, take: impl Fn(&mut T, &SampleRow) + Sync) -> Vec<T> {
         let bands = self.before_bands.len() + self.after_bands.len();
@@ -96,22 +117,20 @@ impl<'a> PairSample<'a> {
 }
 
 impl Strip<'_> {
-    fn gather(&self, row: i32, sample: &mut SampleRow) {
-        let inside = |plane: &Plane<PixelState>| {
-            let from = (self.rect.col0 - plane.rect().col0) as usize;
-            from..from + self.rect.cols()
+    /// The columns of a row that are valid in both scenes.
+    fn valid_cols(&self, row: i32) -> impl Iterator<Item = i32> {
+        let run = Run { row, col0: self.rect.col0, col1: self.rect.col1 };
+        let [before, after] = self.states.map(|plane| plane.run(run));
+        let is_valid = |&(_, (&before, &after)): &(i32, (&PixelState, &PixelState))| {
+            before == PixelState::Valid && after == PixelState::Valid
         };
-        let [before, after] = self.states.map(|plane| &plane.row(row)[inside(plane)]);
+        (run.col0..).zip(before.iter().zip(after)).filter(is_valid).map(|(col, _)| col)
+    }
+
+    fn gather(&self, row: i32, sample: &mut SampleRow) {
         sample.row = row;
         sample.cols.clear();
-        sample.cols.extend(
-            before
-                .iter()
-                .zip(after)
-                .enumerate()
-                .filter(|&(_, (&b, &a))| b == PixelState::Valid && a == PixelState::Valid)
-                .map(|(index, _)| self.rect.col0 + index as i32),
-        );
+        sample.cols.extend(self.valid_cols(row));
         for (plane, values) in self.before.iter().chain(&self.after).zip(&mut sample.bands) {
             let line = plane.row(row);
             let col0 = plane.rect().col0;

@@ -21,9 +21,8 @@ struct Values {
 /// The statistics of a sample, each scene in its own radiometry.
 #[must_use]
 pub fn pair_statistics(sample: &PairSample) -> PairStatistics {
-    let pixels: u64 = sample.by_strip(|| 0, |count, row| *count += row.cols.len() as u64).iter().sum();
     // Every `step`-th row: a function of the sample alone.
-    let step = pixels.div_ceil(MOST_VALUES).max(1) as i32;
+    let step = sample.pixels().div_ceil(MOST_VALUES).max(1) as i32;
     let split = sample.before_bands().len();
     let dates = [(0, BandRoles::of(sample.before_bands())), (split, BandRoles::of(sample.after_bands()))];
     let parts = sample.by_strip(Values::default, |values, row| {
