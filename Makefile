@@ -8,7 +8,7 @@ BIN := target/release/groundbreak
 VENV := .venv
 DEMO := demo
 
-.PHONY: help demo cluster build test lint fmt bench bench-peers kernels chaos gate clean
+.PHONY: help demo cluster build test lint fmt bench bench-peers bench-scale kernels chaos gate clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ bench: build ## Measures the demo survey and the cluster; writes the cluster's f
 
 bench-peers: build ## Runs the compared pipelines and Groundbreak in turn over one pair; prints the ratios. 20 minutes.
 	@.ci/bench-peers
+
+bench-scale: build ## After bench-peers: the pair from S3 near and far, and of 4, 16 and 25 times the area. 5 minutes.
+	@cargo build --release --locked --workspace --bins
+	@.ci/bench-scale
 
 clean: ## Removes what the targets made.
 	@rm -rf target $(DEMO) $(VENV)
