@@ -57,9 +57,8 @@ gate: $(VENV)/ready ## Reproduces the peers' IR-MAD gate (658 objects); makes an
 chaos: build ## Kills, cuts and stops at random for long: GROUNDBREAK_STEPS, GROUNDBREAK_SEEDS, GROUNDBREAK_SECONDS.
 	@.ci/chaos
 
-kernels: ## Counts the instructions of the kernels (valgrind) and holds them to .ci/kernels.json.
+kernels: build ## Counts the instructions of the kernels (valgrind) and holds them to .ci/kernels.json.
 	@echo "==> counting the instructions of the kernels"
-	@cargo build --release --locked --workspace --bins
 	@.ci/kernels
 
 bench: build ## Measures the demo survey and the cluster; writes the cluster's figures into docs/performance.md.
@@ -70,7 +69,6 @@ bench-peers: build ## Runs the compared pipelines and Groundbreak in turn over o
 	@.ci/bench-peers
 
 bench-scale: build ## After bench-peers: the pair from S3 near and far, and of 4, 16 and 25 times the area. 5 minutes.
-	@cargo build --release --locked --workspace --bins
 	@.ci/bench-scale
 
 clean: ## Removes what the targets made.

@@ -104,7 +104,8 @@ impl Default for Meters {
 pub struct StageUsed {
     /// Jobs.
     pub jobs: u64,
-    /// Time that their last attempts took together, milliseconds. Attempts at the same time share a worker's cores.
+    /// Time that they took together, milliseconds, as their workers report it; a job that two workers did counts twice.
+    /// Jobs of a worker at the same time share its cores.
     pub busy_ms: u64,
     /// Encoded bytes of scenes that were fetched.
     pub bytes_fetched: u64,

@@ -17,7 +17,8 @@ async fn main() -> std::io::Result<()> {
     let address = address.parse().map_err(|error| unusable(&address, &error))?;
     let server = DevS3::start(&root, address).await?;
     let mut environment = server.environment();
-    if let (Some(latency), Some(bandwidth)) = (arguments.next(), arguments.next()) {
+    if let Some(latency) = arguments.next() {
+        let bandwidth = arguments.next().unwrap_or_default();
         let distance = Distance {
             latency: Duration::from_millis(latency.parse().map_err(|error| unusable(&latency, &error))?),
             bandwidth: bandwidth.parse().map_err(|error| unusable(&bandwidth, &error))?,

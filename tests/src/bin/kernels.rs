@@ -40,7 +40,8 @@ fn noise(row: i32, col: i32, salt: u32) -> f32 {
 /// Fields; later, a lot of bare soil with two halls on it and their shadows.
 fn value(is_later: bool, band: usize, row: i32, col: i32) -> f32 {
     let share = noise(row.div_euclid(60), col.div_euclid(90), 1);
-    let mut ground = [300.0, 650.0, 400.0, 3200.0][band] * share + [900.0, 1200.0, 1500.0, 2100.0][band] * (1.0 - share);
+    let mut ground =
+        [300.0, 650.0, 400.0, 3200.0][band] * share + [900.0, 1200.0, 1500.0, 2100.0][band] * (1.0 - share);
     let (lot_row, lot_col) = (row - 200, col - 180);
     if is_later && (0..180).contains(&lot_row) && (0..220).contains(&lot_col) {
         let is_hall = (35..185).contains(&lot_col);
@@ -107,7 +108,8 @@ fn reading(name: &'static str, folder: &Path, resolution_m: f64) -> Kernel {
         deflate_level: 1,
     };
     let places = || (0..SCENE_PX as i32).flat_map(|row| (0..SCENE_PX as i32).map(move |col| (row, col)));
-    let bands = [0, 1, 2, 3].map(|band| places().map(|(row, col)| value(true, band, row, col) as u16).collect::<Vec<_>>());
+    let bands =
+        [0, 1, 2, 3].map(|band| places().map(|(row, col)| value(true, band, row, col) as u16).collect::<Vec<_>>());
     let slices: Vec<&[u16]> = bands.iter().map(Vec::as_slice).collect();
     let path = folder.join("scene.tif");
     std::fs::write(&path, write_cog(&spec, &slices).unwrap()).unwrap();

@@ -108,13 +108,13 @@ fn quantiles<const N: usize>(mut values: Vec<f32>, shares: [f64; N]) -> [f64; N]
 fn quantiles_of<const N: usize>(values: &mut [f32], shares: [f64; N]) -> [f64; N] {
     let last = values.len().saturating_sub(1) as f64;
     // What lies before is not above what is looked for next.
-    let mut sorted_to = 0;
+    let mut found_at = 0;
     shares.map(|share| {
         let rank = (share * last).round() as usize;
-        let rest = values.get_mut(sorted_to..).filter(|rest| rank - sorted_to < rest.len());
+        let rest = values.get_mut(found_at..).filter(|rest| rank - found_at < rest.len());
         let Some(rest) = rest else { return 0.0 };
-        let (_, found, _) = rest.select_nth_unstable_by(rank - sorted_to, f32::total_cmp);
-        sorted_to = rank;
+        let (_, found, _) = rest.select_nth_unstable_by(rank - found_at, f32::total_cmp);
+        found_at = rank;
         f64::from(*found)
     })
 }

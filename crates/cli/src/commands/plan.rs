@@ -110,8 +110,12 @@ fn estimate(args: &Args, plan: &SurveyPlan, costs: &[TileCost], halo_px: i32) ->
         latency: Duration::from_millis(u64::from(args.latency_ms)),
         bandwidth: args.bandwidth.map_or(f64::INFINITY, |bytes| bytes.0 as f64),
     };
+    if fleet.bandwidth < 1.0 {
+        return Err(failure::input("--bandwidth: nothing comes through; name bytes a second, such as 100MB").into());
+    }
+    let by = args.measured.as_ref().map_or_else(|| "the demo's run".to_owned(), |path| path.display().to_string());
     let graph = Graph::new(plan, halo_px);
-    Ok(forecast(plan, graph, costs, &measured, &fleet).map_err(|error| failure::input(error.to_string()))?)
+    Ok(forecast(plan, graph, costs, &measured, &fleet).map_err(|error| failure::input(format!("{by}: {error}")))?)
 }
 
 /// What a run measured of itself.

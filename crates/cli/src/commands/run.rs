@@ -86,9 +86,9 @@ async fn survey(file: &SurveyFile, output: &Output, resources: Resources) -> Res
     let ran = run_embedded(&plan, &warnings, output, &file.stores, resources, |update| progress.update(update)).await?;
     progress.finish();
     let (outcome, used) = (&ran.outcome, ran.used);
-    // Jobs that an earlier run has done took their time there.
-    let measured = (outcome.execution.resumed_jobs == 0)
-        .then(|| measure(&plan, used, resources, [planning, ran.survey, ran.results]));
+    // Jobs that an earlier run has done took their time there, and those that failed took none that says anything.
+    let is_whole = outcome.execution.resumed_jobs == 0 && outcome.failed_jobs.is_empty() && !outcome.is_cancelled;
+    let measured = is_whole.then(|| measure(&plan, used, resources, [planning, ran.survey, ran.results]));
 
     output.put("spec.toml", Bytes::from(file.text.clone())).await?;
     output.put("run.json", Bytes::from(execution(&plan, &ran, measured, &started, resources, &warnings)?)).await?;
@@ -114,7 +114,9 @@ pub fn threads() -> usize {
 /// What `plan --estimate` foretells other surveys from.
 fn measure(plan: &SurveyPlan, used: Used, resources: Resources, spent: [Spent; 3]) -> Measured {
     let halo_px = analysis::halo_px(plan.grid.resolution_m, &plan.detector);
-    let expected = plan::tiles(plan, &plan::Memory::new(plan), halo_px).iter().map(|cost| cost.fetch_bytes).sum();
+    let memory = plan::Memory::new(plan);
+    let costs = plan::TileCosts::new(plan, &memory, halo_px);
+    let expected = plan.tiles().into_iter().map(|tile| costs.of(tile).fetch_bytes).sum();
     Measured::new(&Graph::new(plan, halo_px), &used, expected, resources.threads, spent)
 }
 

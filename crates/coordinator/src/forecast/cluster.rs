@@ -155,36 +155,6 @@ impl<P: Pace> Cluster<P> {
         }
     }
 
-    /// A worker falls silent for good.
-    pub fn kill(&mut self, index: usize) {
-        if let Some(node) = self.nodes.get_mut(index) {
-            node.is_dead = true;
-        }
-    }
-
-    /// Asks a worker to leave. It does as it is told.
-    pub fn drain(&mut self, index: usize) {
-        if let Some(node) = self.nodes.get(index) {
-            self.happen(Event::Drain(node.name.clone()), None);
-        }
-    }
-
-    /// Whether a worker that was asked to leave has left.
-    #[must_use]
-    pub fn is_gone(&self, index: usize) -> bool {
-        self.nodes.get(index).is_none_or(Node::is_gone)
-    }
-
-    /// What a worker has in hand.
-    #[must_use]
-    pub fn held(&self, index: usize) -> Vec<JobKey> {
-        let held = |node: &Node| {
-            let running = node.running.values().map(|running| &running.assignment);
-            node.queue.iter().chain(running).map(|assignment| assignment.job.key).collect()
-        };
-        self.nodes.get(index).map(held).unwrap_or_default()
-    }
-
     /// Goes on until `until` says so, for at most so long. False where it never did, or where the scheduler broke one of
     /// its invariants.
     pub fn run(&mut self, most_ms: u64, mut until: impl FnMut(&mut Self) -> bool) -> bool {
@@ -341,6 +311,40 @@ impl<P: Pace> Cluster<P> {
         };
         let travel = self.pace.travel_ms();
         self.plan(travel, What::Arrives(index, Box::new(poll)));
+    }
+}
+
+/// What tests do to workers.
+#[cfg(test)]
+impl<P: Pace> Cluster<P> {
+    /// A worker falls silent for good.
+    pub fn kill(&mut self, index: usize) {
+        if let Some(node) = self.nodes.get_mut(index) {
+            node.is_dead = true;
+        }
+    }
+
+    /// Asks a worker to leave. It does as it is told.
+    pub fn drain(&mut self, index: usize) {
+        if let Some(node) = self.nodes.get(index) {
+            self.happen(Event::Drain(node.name.clone()), None);
+        }
+    }
+
+    /// Whether a worker that was asked to leave has left.
+    #[must_use]
+    pub fn is_gone(&self, index: usize) -> bool {
+        self.nodes.get(index).is_none_or(Node::is_gone)
+    }
+
+    /// What a worker has in hand.
+    #[must_use]
+    pub fn held(&self, index: usize) -> Vec<JobKey> {
+        let held = |node: &Node| {
+            let running = node.running.values().map(|running| &running.assignment);
+            node.queue.iter().chain(running).map(|assignment| assignment.job.key).collect()
+        };
+        self.nodes.get(index).map(held).unwrap_or_default()
     }
 }
 

@@ -5,7 +5,7 @@
 //! which only the time is simulated: a job fetches its bytes, one after the other over its worker's connection to the
 //! store, and computes on all of its worker's cores, one job after the other, while the worker's other slots fetch.
 //!
-//! Not simulated: workers that die, machines that differ, a store that slows down under many workers, scenes that change
+//! Not simulated: memory, workers that die, machines that differ, a store that slows down under many workers, scenes that change
 //! more than the measured ones did.
 
 pub mod cluster;
@@ -22,6 +22,7 @@ use crate::plan::TileCost;
 use crate::schedule::event::DEFAULT_PRIORITY;
 use crate::schedule::graph::Graph;
 use crate::schedule::policy::Policy;
+use crate::schedule::state::SurveyState;
 use cluster::{Begun, Cluster, Pace};
 
 /// Answers of a store that a job of each stage waits for one after the other: documents of earlier jobs, blocks, its own
@@ -29,6 +30,9 @@ use cluster::{Begun, Cluster, Pace};
 const ROUND_TRIPS: [f64; 4] = [4.0, 4.0, 3.0, 6.0];
 /// A forecast is given up at this much simulated time: ten years.
 const LONGEST_MS: u64 = 10 * 365 * 86_400_000;
+const LONGEST_S: f64 = LONGEST_MS as f64 / 1000.0;
+/// More threads than this no machine has.
+pub const MOST_THREADS: usize = 1024;
 
 /// Time on a clock and on cores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -110,7 +114,14 @@ impl Measured {
     fn rates(&self) -> Result<[Rate; 4], UnfitMeasure> {
         let unfit = |cause: &str| UnfitMeasure { cause: cause.to_owned(), mend: "name the run.json of a whole run" };
         let busy: f64 = self.stages.iter().map(|stage| stage.busy_s).sum();
-        let is_sound = |seconds: f64| seconds.is_finite() && seconds >= 0.0;
+        let is_sound = |seconds: f64| (0.0..=LONGEST_S).contains(&seconds);
+        let parts = [self.planning, self.survey, self.results];
+        if !parts.iter().all(|part| is_sound(part.wall_s) && is_sound(part.core_s)) {
+            return Err(unfit("took times that there are not"));
+        }
+        if !(1..=MOST_THREADS).contains(&self.threads) {
+            return Err(unfit("had a number of threads that no machine has"));
+        }
         if self.stages.iter().map(|stage| stage.stage.as_str()).ne(STAGES) {
             return Err(unfit("does not name the four stages in their order"));
         }
@@ -212,13 +223,18 @@ pub fn forecast(
 
     let (workers, threads) = (fleet.workers.max(1), fleet.threads.max(1));
     let pace = Machines::new(rates, Fleet { workers, threads, ..*fleet });
-    let mut cluster = Cluster::new(workers, threads + 1, Policy::default(), pace);
+    // Nobody dies here and nothing is stuck, so nothing is given up or done twice: only time passes.
+    let never = Duration::from_millis(LONGEST_MS);
+    let patient = Policy { longest_attempt: never, stall: never, shortest_straggler: never, ..Policy::default() };
+    let mut cluster = Cluster::new(workers, threads + 1, patient, pace);
     cluster.submit(plan, graph, DEFAULT_PRIORITY);
     cluster.start();
-    if !cluster.run_to_the_end(LONGEST_MS) {
+    let ended = cluster.run_to_the_end(LONGEST_MS);
+    let is_done = |survey: &SurveyState| survey.tally().done == survey.tally().jobs;
+    if !ended || !cluster.state.survey(&plan.survey).is_some_and(is_done) {
         return Err(UnfitMeasure {
-            cause: "leads to a survey that does not end in ten years".to_owned(),
-            mend: "name a run of a similar survey, or more workers",
+            cause: "leads to a survey that is not done in ten years".to_owned(),
+            mend: "name a run of a similar survey, more workers, or a wider way to the store",
         });
     }
     let survey_ms = cluster.now_ms as f64;
@@ -348,6 +364,19 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_takes_days_is_waited_for_and_one_that_takes_for_ever_is_not() {
+        // 1024 tiles of a day and more.
+        let slow = foretold(2e8, 0, NEAR);
+        assert!((slow.survey_s / 1.024e8 - 1.0).abs() < 0.02, "{slow:?}");
+        let plan = plan();
+        let (graph, memory) = (Graph::new(&plan, 16), Memory::new(&plan));
+        let measured = measured(&graph, 1.0, 1_000_000_000);
+        let closed = Fleet { bandwidth: 1.0, ..NEAR };
+        let error = forecast(&plan, graph, &tiles(&plan, &memory, 16), &measured, &closed).unwrap_err();
+        assert!(error.to_string().contains("ten years"), "{error}");
+    }
+
+    #[test]
     fn figures_that_are_not_those_of_a_whole_run_are_refused() {
         let plan = plan();
         let graph = Graph::new(&plan, 16);
@@ -355,6 +384,10 @@ mod tests {
         let refused = |measured: &Measured| measured.rates().unwrap_err().to_string();
         let idle = Measured { survey: Spent::default(), ..sound.clone() };
         assert!(refused(&idle).contains("took no time"));
+        let odd = Measured { results: Spent { wall_s: -5.0, core_s: 0.0 }, ..sound.clone() };
+        assert!(refused(&odd).contains("times that there are not"));
+        let many = Measured { threads: usize::MAX, ..sound.clone() };
+        assert!(refused(&many).contains("threads"));
         let part = Measured { stages: sound.stages[1..].to_vec(), ..sound.clone() };
         assert!(refused(&part).contains("four stages"));
         let mut odd = sound;

@@ -116,6 +116,11 @@ impl PairCost {
         }
         Self { bands: (pair.before_bands.len() + pair.after_bands.len()) as u64, files, ground }
     }
+
+    /// The part of a rectangle that both scenes reach.
+    fn reached(&self, rect: PixelRect) -> Option<PixelRect> {
+        self.ground.map_or(Some(rect), |ground| rect.intersection(&ground))
+    }
 }
 
 fn tile_cost(
@@ -131,9 +136,9 @@ fn tile_cost(
     // Each pair is read over the cells that it may fill and the halo around them.
     let mut pairs: Vec<(u32, PixelRect)> = Vec::new();
     let (mut planned_px, mut samples, mut fetch_bytes) = (0_u64, 0_u64, 0.0);
-    // Blocks on a tile's border are shared with its neighbour, and a scene with the other pairs that it stands in: each is
-    // fetched once.
-    let mut read: BTreeSet<(u32, u16)> = BTreeSet::new();
+    // A scene that stands in several pairs is fetched once, and so is what a tile shares with its neighbour: of each file
+    // what any pair reads of a cell.
+    let mut read: Vec<((u32, u16), f64, PixelRect)> = Vec::new();
     for planned in cells.within(grown) {
         let cell = planned.cell.rect();
         let inside = cell.intersection(&rect);
@@ -141,18 +146,22 @@ fn tile_cost(
         let Some(part) = cell.grown(halo_px).intersection(&grown) else { continue };
         read.clear();
         for &pair in &planned.pairs {
-            if let Some(cost) = costs.get(pair as usize) {
-                let reached = |ground: PixelRect| inside.and_then(|inside| inside.intersection(&ground));
-                let inside = cost.ground.map_or(inside, reached).map_or(0, |inside| inside.pixels() as u64);
-                samples += inside * cost.bands;
-                let new = cost.files.iter().filter(|(scene, asset, _)| read.insert((*scene, *asset)));
-                fetch_bytes += new.map(|(_, _, bytes)| bytes * inside as f64).sum::<f64>();
+            let reached = costs.get(pair as usize).and_then(|cost| Some((cost, cost.reached(inside?)?)));
+            if let Some((cost, reached)) = reached {
+                samples += reached.pixels() as u64 * cost.bands;
+                for &(scene, asset, bytes) in &cost.files {
+                    match read.iter_mut().find(|(file, ..)| *file == (scene, asset)) {
+                        Some((_, _, whole)) => *whole = whole.union(&reached),
+                        None => read.push(((scene, asset), bytes, reached)),
+                    }
+                }
             }
             match pairs.iter_mut().find(|(other, _)| *other == pair) {
                 Some((_, whole)) => *whole = whole.union(&part),
                 None => pairs.push((pair, part)),
             }
         }
+        fetch_bytes += read.iter().map(|(_, bytes, whole)| bytes * whole.pixels() as f64).sum::<f64>();
     }
     pairs.sort_unstable_by_key(|&(pair, _)| pair);
     TileCost {
