@@ -28,9 +28,10 @@ use cluster::{Begun, Cluster, Pace};
 /// Answers of a store that a job of each stage waits for one after the other: documents of earlier jobs, blocks, its own
 /// object that is written.
 const ROUND_TRIPS: [f64; 4] = [4.0, 4.0, 3.0, 6.0];
-/// A forecast is given up at this much simulated time: ten years.
-const LONGEST_MS: u64 = 10 * 365 * 86_400_000;
-const LONGEST_S: f64 = LONGEST_MS as f64 / 1000.0;
+/// A survey that takes longer than this is not simulated: 30 days.
+const LONGEST_S: f64 = 30.0 * 86_400.0;
+/// No run took more, of a clock or of cores.
+const MOST_SECONDS: f64 = 1e12;
 /// More threads than this no machine has.
 pub const MOST_THREADS: usize = 1024;
 
@@ -114,7 +115,7 @@ impl Measured {
     fn rates(&self) -> Result<[Rate; 4], UnfitMeasure> {
         let unfit = |cause: &str| UnfitMeasure { cause: cause.to_owned(), mend: "name the run.json of a whole run" };
         let busy: f64 = self.stages.iter().map(|stage| stage.busy_s).sum();
-        let is_sound = |seconds: f64| (0.0..=LONGEST_S).contains(&seconds);
+        let is_sound = |seconds: f64| (0.0..=MOST_SECONDS).contains(&seconds);
         let parts = [self.planning, self.survey, self.results];
         if !parts.iter().all(|part| is_sound(part.wall_s) && is_sound(part.core_s)) {
             return Err(unfit("took times that there are not"));
@@ -200,7 +201,7 @@ pub struct Forecast {
 /// Foretells what `plan` takes on `fleet`, by what was measured. `costs` are those of the plan's tiles.
 ///
 /// # Errors
-/// The figures are not those of a whole run, or the survey does not end in ten simulated years.
+/// The figures are not those of a whole run, or the survey takes longer than 30 days.
 pub fn forecast(
     plan: &SurveyPlan,
     graph: Graph,
@@ -223,19 +224,26 @@ pub fn forecast(
 
     let (workers, threads) = (fleet.workers.max(1), fleet.threads.max(1));
     let pace = Machines::new(rates, Fleet { workers, threads, ..*fleet });
+    // What all workers together take at least, so that no simulation takes for ever.
+    let cores_s = stage_core_hours.iter().sum::<f64>() * 3600.0 / (workers * threads) as f64;
+    let least_s = cores_s.max(fetch_bytes / fleet.bandwidth.max(1.0) / workers as f64);
+    let too_long = |days: f64| UnfitMeasure {
+        cause: format!("leads to a survey of {days:.0} days and more"),
+        mend: "name a run of a similar survey, more workers, or a wider way to the store",
+    };
+    if !(least_s <= LONGEST_S) {
+        return Err(too_long(least_s / 86_400.0));
+    }
     // Nobody dies here and nothing is stuck, so nothing is given up or done twice: only time passes.
-    let never = Duration::from_millis(LONGEST_MS);
-    let patient = Policy { longest_attempt: never, stall: never, shortest_straggler: never, ..Policy::default() };
+    let longest = Duration::from_secs_f64(2.0 * LONGEST_S);
+    let patient = Policy { longest_attempt: longest, stall: longest, shortest_straggler: longest, ..Policy::default() };
     let mut cluster = Cluster::new(workers, threads + 1, patient, pace);
     cluster.submit(plan, graph, DEFAULT_PRIORITY);
     cluster.start();
-    let ended = cluster.run_to_the_end(LONGEST_MS);
+    let ended = cluster.run_to_the_end(longest.as_millis() as u64);
     let is_done = |survey: &SurveyState| survey.tally().done == survey.tally().jobs;
     if !ended || !cluster.state.survey(&plan.survey).is_some_and(is_done) {
-        return Err(UnfitMeasure {
-            cause: "leads to a survey that is not done in ten years".to_owned(),
-            mend: "name a run of a similar survey, more workers, or a wider way to the store",
-        });
+        return Err(too_long(2.0 * LONGEST_S / 86_400.0));
     }
     let survey_ms = cluster.now_ms as f64;
     let share = |busy_ms: f64| busy_ms / (survey_ms * workers as f64).max(1.0);
@@ -295,11 +303,15 @@ mod tests {
     use crate::plan::{Memory, tiles};
     use crate::testing::plan_of_cells;
 
-    /// 32 × 32 tiles of one pair.
-    fn plan() -> SurveyPlan {
+    /// `side` × `side` tiles of one pair.
+    fn square(side: i32) -> SurveyPlan {
         let cells: Vec<(i32, i32, &[u32])> =
-            (0..32).flat_map(|row| (0..32).map(move |col| (row, col, &[0_u32][..]))).collect();
+            (0..side).flat_map(|row| (0..side).map(move |col| (row, col, &[0_u32][..]))).collect();
         plan_of_cells(&cells, 512, 4)
+    }
+
+    fn plan() -> SurveyPlan {
+        square(32)
     }
 
     /// A run in which a tile took `core_ms` of a core and `bytes` of scenes.
@@ -364,16 +376,19 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_takes_days_is_waited_for_and_one_that_takes_for_ever_is_not() {
-        // 1024 tiles of a day and more.
-        let slow = foretold(2e8, 0, NEAR);
-        assert!((slow.survey_s / 1.024e8 - 1.0).abs() < 0.02, "{slow:?}");
-        let plan = plan();
-        let (graph, memory) = (Graph::new(&plan, 16), Memory::new(&plan));
-        let measured = measured(&graph, 1.0, 1_000_000_000);
+    fn jobs_of_hours_are_waited_for_and_surveys_of_months_are_not_simulated() {
+        let plan = square(3);
+        let foretold = |core_ms: f64, bytes: u64, fleet: &Fleet| {
+            let (graph, memory) = (Graph::new(&plan, 16), Memory::new(&plan));
+            let measured = measured(&graph, core_ms, bytes);
+            forecast(&plan, graph, &tiles(&plan, &memory, 16), &measured, fleet)
+        };
+        // 9 tiles of seven hours each on two cores: longer than any attempt may take.
+        let slow = foretold(2.0 * 7.0 * 3.6e6, 0, &NEAR).unwrap();
+        assert!((slow.survey_s / (9.0 * 7.0 * 3600.0) - 1.0).abs() < 0.02, "{slow:?}");
         let closed = Fleet { bandwidth: 1.0, ..NEAR };
-        let error = forecast(&plan, graph, &tiles(&plan, &memory, 16), &measured, &closed).unwrap_err();
-        assert!(error.to_string().contains("ten years"), "{error}");
+        let error = foretold(1.0, 1_000_000_000, &closed).unwrap_err();
+        assert!(error.to_string().contains("104167 days"), "{error}");
     }
 
     #[test]
