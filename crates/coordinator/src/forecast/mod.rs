@@ -33,7 +33,7 @@ const LONGEST_S: f64 = 30.0 * 86_400.0;
 /// No run took more, of a clock or of cores.
 const MOST_SECONDS: f64 = 1e12;
 /// More threads than this no machine has.
-pub const MOST_THREADS: usize = 1024;
+const MOST_THREADS: usize = 1024;
 
 /// Time on a clock and on cores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
