@@ -7,7 +7,9 @@ use survey::plan::{Context, PlannedCell, SurveyPlan};
 use survey::scene::{BandName, Scene, ScenePair};
 use survey::spec::DetectorSpec;
 
-fn scene(id: &str) -> Scene {
+/// A scene without files, at 1 m.
+#[must_use]
+pub fn scene(id: &str) -> Scene {
     Scene {
         id: SceneId::from(id),
         acquired: chrono::DateTime::UNIX_EPOCH,

@@ -52,10 +52,15 @@ impl Resources {
             .build()
             .context("no threads for a worker")?;
         let runner = Surveys::new(stores.clone(), SceneReader::new(stores.clone(), cache), Arc::new(pool));
-        // One more than there are threads: while one computes, another fetches.
-        let slots = slots.unwrap_or_else(|| u32::try_from(threads + 1).unwrap_or(u32::MAX));
+        let slots = slots.unwrap_or_else(|| u32::try_from(slots_of(threads)).unwrap_or(u32::MAX));
         Ok(Worker::new(WorkerConfig { name, slots, memory }, connector, Arc::new(runner)))
     }
+}
+
+/// Jobs that a worker of so many threads has at the same time: one more, so that while one computes, another fetches.
+#[must_use]
+pub fn slots_of(threads: usize) -> usize {
+    threads.saturating_add(1)
 }
 
 #[cfg(test)]

@@ -78,9 +78,6 @@ pub const LABELS: &[Label] = &[
 #[derive(Clone, Debug)]
 pub(crate) struct Meters {
     used: Arc<Mutex<Used>>,
-    bytes_fetched: Counter,
-    blocks_decoded: Counter,
-    pixels: Counter,
     records: Counter,
     append: Histogram,
 }
@@ -89,9 +86,6 @@ impl Default for Meters {
     fn default() -> Self {
         Self {
             used: Arc::default(),
-            bytes_fetched: Counter::default(),
-            blocks_decoded: Counter::default(),
-            pixels: Counter::default(),
             records: Counter::default(),
             // 0.25 ms to 8 s.
             append: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
@@ -123,13 +117,13 @@ impl Used {
     /// What one stage has used.
     #[must_use]
     pub fn stage(&self, stage: Stage) -> StageUsed {
-        self.0[stage as usize]
+        self.0[stage.index()]
     }
 
     /// The sum of `part` over all stages.
     #[must_use]
     pub fn sum(&self, part: fn(&StageUsed) -> u64) -> u64 {
-        self.0.iter().map(part).sum()
+        self.0.iter().map(part).fold(0, u64::saturating_add)
     }
 }
 
@@ -142,10 +136,7 @@ impl Meters {
     pub(crate) fn count_work(&self, done: impl Iterator<Item = (Stage, v1::JobStats)>) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         for (stage, stats) in done {
-            self.bytes_fetched.inc_by(stats.bytes_fetched);
-            self.blocks_decoded.inc_by(stats.blocks_decoded);
-            self.pixels.inc_by(stats.pixels);
-            let stage = &mut used.0[stage as usize];
+            let stage = &mut used.0[stage.index()];
             stage.jobs += 1;
             // A stranger's numbers: they may be anything, and wrap nothing.
             stage.busy_ms = stage.busy_ms.saturating_add(stats.wall_ms);
@@ -230,9 +221,11 @@ fn exposition(meters: &Meters, surveys: &[v1::Survey], workers: &[v1::Worker]) -
     registry.register("groundbreak_leases_expired", "Attempts given up", sum(|survey| survey.leases_expired));
     registry.register("groundbreak_alarms", "Completions with other bytes than booked", sum(|survey| survey.alarms));
     registry.register("groundbreak_repaired", "Jobs done again for lost objects", sum(|survey| survey.repaired));
-    registry.register("groundbreak_bytes_fetched", "Bytes of scenes fetched", meters.bytes_fetched.clone());
-    registry.register("groundbreak_blocks_decoded", "Blocks of scenes decoded", meters.blocks_decoded.clone());
-    registry.register("groundbreak_pixels", "Pixels of the grid compared", meters.pixels.clone());
+    let used = meters.used();
+    let work = |part: fn(&StageUsed) -> u64| ConstCounter::new(used.sum(part));
+    registry.register("groundbreak_bytes_fetched", "Bytes of scenes fetched", work(|stage| stage.bytes_fetched));
+    registry.register("groundbreak_blocks_decoded", "Blocks of scenes decoded", work(|stage| stage.blocks_decoded));
+    registry.register("groundbreak_pixels", "Pixels of the grid compared", work(|stage| stage.pixels));
     registry.register("groundbreak_journal_records", "Records appended to the journal", meters.records.clone());
     registry.register("groundbreak_journal_append_seconds", "Time until an append is durable", meters.append.clone());
     let build = Family::<Labels, Gauge>::default();

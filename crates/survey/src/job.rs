@@ -73,6 +73,17 @@ pub enum Stage {
     Assemble,
 }
 
+impl Stage {
+    /// All stages, in their order.
+    pub const ALL: [Self; 4] = [Self::Calibrate, Self::Detect, Self::Merge, Self::Assemble];
+
+    /// Its place among all stages.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
 /// A job as a worker gets it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {

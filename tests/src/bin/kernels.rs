@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use analysis::calibrate::{CellSample, fit, register};
 use analysis::footprint;
 use analysis::{PairPixels, detect_tile, halo_px};
-use groundbreak_tests::plan::{county, pair, plan};
+use groundbreak_tests::plan::{county, pair, plan, scene};
 use imagery::cog::write::{CogCrs, CogSpec, Overviews, write_cog};
 use imagery::{SceneReader, Stores};
 use survey::calibration::{Calibration, Registration};
@@ -68,15 +68,14 @@ fn samples() -> Vec<CellSample> {
     cells.map(|cell| CellSample { before: window(false, cell.rect()), after: window(true, cell.rect()) }).into()
 }
 
-/// One kernel: its name, the pixels that it looks at, and what it does.
+/// One kernel: the pixels that it looks at, and what it does.
 struct Kernel {
-    name: &'static str,
     pixels: usize,
     work: Box<dyn FnMut()>,
 }
 
 /// What a detector does with a tile of one cell.
-fn detection(name: &'static str, detector: DetectorSpec) -> Kernel {
+fn detection(detector: DetectorSpec) -> Kernel {
     let cell = Cell { row: 0, col: 0 };
     let cells = vec![PlannedCell { cell, pairs: vec![0] }];
     let border = geo::Rect::new((0.0, -512.0), (512.0, 0.0)).to_polygon().into();
@@ -87,14 +86,13 @@ fn detection(name: &'static str, detector: DetectorSpec) -> Kernel {
     let grown = cell.rect().grown(halo_px(plan.grid.resolution_m, &plan.detector));
     let pixels = [PairPixels { pair: 0, calibration, before: window(false, grown), after: window(true, grown) }];
     Kernel {
-        name,
         pixels: cell.rect().pixels(),
         work: Box::new(move || assert!(!detect_tile(&plan, &counties, cell.rect(), &pixels).closed.is_empty())),
     }
 }
 
 /// A scene of one file, read onto a grid. Each time by a new reader, which has kept no block.
-fn reading(name: &'static str, folder: &Path, resolution_m: f64) -> Kernel {
+fn reading(folder: &Path, resolution_m: f64) -> Kernel {
     let transform = GeoTransform { x0: 0.0, x_per_col: 1.0, x_per_row: 0.0, y0: 0.0, y_per_col: 0.0, y_per_row: -1.0 };
     let spec = CogSpec {
         width: SCENE_PX,
@@ -134,23 +132,12 @@ fn reading(name: &'static str, folder: &Path, resolution_m: f64) -> Kernel {
         nodata: Some(0.0),
     };
     let names = BANDS.map(BandName::new);
-    let scene = Scene {
-        id: "scene".into(),
-        acquired: chrono::DateTime::UNIX_EPOCH,
-        platform: None,
-        gsd_m: 1.0,
-        off_nadir_deg: None,
-        cloud_cover: None,
-        footprint: geo::MultiPolygon(vec![]),
-        assets: vec![asset],
-        bands: (0..).zip(&names).map(band).collect(),
-        masks: vec![],
-    };
-    let grid = Grid { crs: "EPSG:32652".into(), resolution_m };
+    let bands = (0..).zip(&names).map(band).collect();
+    let scene = Scene { assets: vec![asset], bands, ..scene("scene") };
+    let grid = Grid { resolution_m, ..grid() };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let root = folder.display().to_string();
     Kernel {
-        name,
         pixels: READ.pixels(),
         work: Box::new(move || {
             let reader = SceneReader::new(Stores::new(&[], &root).unwrap(), 256 << 20);
@@ -163,47 +150,47 @@ fn reading(name: &'static str, folder: &Path, resolution_m: f64) -> Kernel {
 
 /// The buildings on a lot.
 fn buildings() -> Kernel {
-    let fine = Grid { crs: "EPSG:32652".into(), resolution_m: 0.5 };
-    let survey = Grid { resolution_m: 1.0, ..fine.clone() };
+    let (survey, fine) = (grid(), Grid { resolution_m: 0.5, ..grid() });
     let mut after = window(true, PixelRect::new(150, 130, 430, 450));
     // As reflectance.
     after.planes.iter_mut().flat_map(Plane::data_mut).for_each(|value| *value /= 10_000.0);
     let lot: Vec<Run> = (100..190).map(|row| Run { row, col0: 90, col1: 200 }).collect();
     Kernel {
-        name: "buildings",
         pixels: after.rect().pixels(),
         work: Box::new(move || assert_eq!(footprint::find(&lot, &survey, &after, &fine).buildings.len(), 2)),
     }
 }
 
-fn kernel(name: &str, folder: &Path) -> Option<Kernel> {
-    let (cells, grid) = (samples, Grid { crs: "EPSG:32652".into(), resolution_m: 1.0 });
-    let pixels = 2 * Cell { row: 0, col: 0 }.rect().pixels();
-    Some(match name {
-        "read-copied" => reading("read-copied", folder, 1.0),
-        "read-resampled" => reading("read-resampled", folder, 0.9),
-        "register" => {
-            let samples = cells();
-            let work = move || assert_eq!(register(&samples, &grid).linear, [0; 4]);
-            Kernel { name: "register", pixels, work: Box::new(work) }
-        }
-        "fit" => {
-            let (samples, detector) = (cells(), DetectorSpec::default());
-            let work = move || assert!(fit(&samples, &grid, Registration::default(), &detector).threshold > 0.0);
-            Kernel { name: "fit", pixels, work: Box::new(work) }
-        }
-        "score" => {
-            let detector = DetectorSpec { name: "irmad".into(), second_look: false, ..DetectorSpec::default() };
-            detection("score", detector)
-        }
-        "evidence" => detection("evidence", DetectorSpec::default()),
-        "buildings" => buildings(),
-        _ => return None,
-    })
+/// The survey's grid.
+fn grid() -> Grid {
+    Grid { crs: "EPSG:32652".into(), resolution_m: 1.0 }
 }
 
+/// Work on the sample of a calibration.
+fn calibration(work: impl Fn(&[CellSample]) + 'static) -> Kernel {
+    let samples = samples();
+    let pixels = samples.iter().map(|sample| sample.before.rect().pixels()).sum();
+    Kernel { pixels, work: Box::new(move || work(&samples)) }
+}
+
+/// Prepares a kernel. The folder is for its files.
+type Prepare = fn(&Path) -> Kernel;
+
 /// All kernels, in the order of a survey.
-const NAMES: [&str; 7] = ["read-copied", "read-resampled", "register", "fit", "score", "evidence", "buildings"];
+const KERNELS: [(&str, Prepare); 7] = [
+    ("read-copied", |folder| reading(folder, 1.0)),
+    ("read-resampled", |folder| reading(folder, 0.9)),
+    ("register", |_| calibration(|samples| assert_eq!(register(samples, &grid()).linear, [0; 4]))),
+    ("fit", |_| {
+        calibration(|samples| {
+            let fitted = fit(samples, &grid(), Registration::default(), &DetectorSpec::default());
+            assert!(fitted.threshold > 0.0);
+        })
+    }),
+    ("score", |_| detection(DetectorSpec { name: "irmad".into(), second_look: false, ..DetectorSpec::default() })),
+    ("evidence", |_| detection(DetectorSpec::default())),
+    ("buildings", |_| buildings()),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -212,14 +199,16 @@ fn main() -> ExitCode {
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global().unwrap();
     match arguments.as_slice() {
         [] => {
-            for mut kernel in NAMES.iter().filter_map(|name| kernel(name, folder.path())) {
+            for (name, prepare) in KERNELS {
+                let mut kernel = prepare(folder.path());
                 let best = (0..ROUNDS).map(|_| time(&mut kernel.work)).min().unwrap_or_default();
-                println!("{:16} {:8.1} ns a pixel", kernel.name, best.as_secs_f64() * 1e9 / kernel.pixels as f64);
+                println!("{name:16} {:8.1} ns a pixel", best.as_secs_f64() * 1e9 / kernel.pixels as f64);
             }
             ExitCode::SUCCESS
         }
-        [name, times] => match (kernel(name, folder.path()), times.parse::<u32>()) {
-            (Some(mut kernel), Ok(times)) => {
+        [name, times] => match (KERNELS.iter().find(|(known, _)| known == name), times.parse::<u32>()) {
+            (Some((_, prepare)), Ok(times)) => {
+                let mut kernel = prepare(folder.path());
                 (0..times).for_each(|_| (kernel.work)());
                 ExitCode::SUCCESS
             }
@@ -230,7 +219,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    println!("usage: kernels [NAME TIMES]\nnames: {}", NAMES.join(" "));
+    println!("usage: kernels [NAME TIMES]\nnames: {}", KERNELS.map(|(name, _)| name).join(" "));
     ExitCode::from(2)
 }
 

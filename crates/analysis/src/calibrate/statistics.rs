@@ -42,13 +42,14 @@ pub fn pair_statistics(sample: &PairSample) -> PairStatistics {
         }
     }
     let Values { brightness, vegetation, gradient } = all;
-    let [[before, after], [of_before, of_after], [noise_before, noise_after]] = [brightness, vegetation, gradient];
+    let [[before, after], [mut of_before, mut of_after], [noise_before, noise_after]] =
+        [brightness, vegetation, gradient];
     let ((before, after), ((vegetation_before, noise_before), (vegetation_after, noise_after))) = rayon::join(
         || rayon::join(|| Brightness::of(before), || Brightness::of(after)),
         || {
             rayon::join(
-                || (quantiles(of_before, VEGETATION_QUANTILES), noise(noise_before)),
-                || (quantiles(of_after, VEGETATION_QUANTILES), noise(noise_after)),
+                || (quantiles(&mut of_before, VEGETATION_QUANTILES), noise(noise_before)),
+                || (quantiles(&mut of_after, VEGETATION_QUANTILES), noise(noise_after)),
             )
         },
     );
@@ -70,15 +71,15 @@ struct Brightness {
 
 impl Brightness {
     fn of(mut values: Vec<f32>) -> Self {
-        let [median, p90] = quantiles_of(&mut values, [0.5, 0.9]);
+        let [median, p90] = quantiles(&mut values, [0.5, 0.9]);
         values.iter_mut().for_each(|value| *value = (*value - median as f32).abs());
-        Self { median, sd: 1.4826 * quantiles(values, [0.5])[0], p90 }
+        Self { median, sd: 1.4826 * quantiles(&mut values, [0.5])[0], p90 }
     }
 }
 
 /// The quietest quarter of the neighbour differences: what noise alone makes of a smooth field.
-fn noise(gradient: Vec<f32>) -> f64 {
-    quantiles(gradient, [0.25])[0]
+fn noise(mut gradient: Vec<f32>) -> f64 {
+    quantiles(&mut gradient, [0.25])[0]
 }
 
 fn take_row(values: &mut Values, date: usize, first: usize, roles: &BandRoles, row: &SampleRow) {
@@ -100,12 +101,8 @@ fn take_row(values: &mut Values, date: usize, first: usize, roles: &BandRoles, r
     }
 }
 
-fn quantiles<const N: usize>(mut values: Vec<f32>, shares: [f64; N]) -> [f64; N] {
-    quantiles_of(&mut values, shares)
-}
-
 /// The quantiles of values, for ascending shares: the nearest ranks; 0 for none. Only as much is sorted as they need.
-fn quantiles_of<const N: usize>(values: &mut [f32], shares: [f64; N]) -> [f64; N] {
+fn quantiles<const N: usize>(values: &mut [f32], shares: [f64; N]) -> [f64; N] {
     let last = values.len().saturating_sub(1) as f64;
     // What lies before is not above what is looked for next.
     let mut found_at = 0;
@@ -126,7 +123,7 @@ mod tests {
     #[test]
     fn quantiles_are_those_of_the_sorted_values() {
         for count in [0_usize, 1, 2, 7, 1000] {
-            let values: Vec<f32> = (0..count).map(|at| ((at * 7919) % 613) as f32 - 300.5).collect();
+            let mut values: Vec<f32> = (0..count).map(|at| ((at * 7919) % 613) as f32 - 300.5).collect();
             let mut sorted = values.clone();
             sorted.sort_unstable_by(f32::total_cmp);
             let shares = [0.0, 0.05, 0.5, 0.5, 0.95, 1.0];
@@ -134,7 +131,7 @@ mod tests {
                 let rank = (share * sorted.len().saturating_sub(1) as f64).round() as usize;
                 sorted.get(rank).copied().map_or(0.0, f64::from)
             });
-            assert_eq!(quantiles(values, shares), expected, "{count} values");
+            assert_eq!(quantiles(&mut values, shares), expected, "{count} values");
         }
     }
 }

@@ -12,7 +12,7 @@ use coordinator::schedule::graph::Graph;
 use survey::plan::SurveyPlan;
 
 use crate::input::{self, SurveyFile};
-use crate::node::Resources;
+use crate::node::{Resources, slots_of};
 use crate::{failure, runtime};
 
 /// Says what a survey would do: tiles, scenes, bytes, memory, cost. Reads no pixel.
@@ -104,9 +104,11 @@ fn estimate(args: &Args, plan: &SurveyPlan, costs: &[TileCost], halo_px: i32) ->
         Some(path) => measured_run(path)?,
         None => serde_json::from_str(DEMO_RUN)?,
     };
+    let threads = args.threads.map_or(measured.threads, usize::from);
     let fleet = Fleet {
         workers: args.workers as usize,
-        threads: args.threads.map_or(measured.threads, usize::from),
+        threads,
+        slots: slots_of(threads),
         latency: Duration::from_millis(u64::from(args.latency_ms)),
         bandwidth: args.bandwidth.map_or(f64::INFINITY, |bytes| bytes.0 as f64),
     };

@@ -34,7 +34,7 @@ pub trait Pace {
     fn attempt_ms(&mut self, begun: &Begun) -> u64;
 
     /// A worker's completion is in the books.
-    fn booked(&mut self, _worker: usize, _survey: &SurveyId, _key: JobKey, _wall: Duration) {}
+    fn booked(&mut self, _worker: usize, _survey: &SurveyId, _key: JobKey) {}
 }
 
 /// An attempt that begins.
@@ -188,10 +188,6 @@ impl<P: Pace> Cluster<P> {
     }
 
     fn happen(&mut self, event: Event, caller: Option<usize>) {
-        let walls: BTreeMap<JobKey, Duration> = match &event {
-            Event::Poll(poll) => poll.completed.iter().map(|done| (done.key, done.wall)).collect(),
-            _ => BTreeMap::new(),
-        };
         for effect in step(&mut self.state, event, Duration::from_millis(self.now_ms)) {
             match effect {
                 Effect::Answer { worker, sequence, answer } => {
@@ -202,8 +198,8 @@ impl<P: Pace> Cluster<P> {
                 }
                 Effect::ReadRoot { survey, object } => self.roots.push((survey, object)),
                 Effect::Record(Record::Completed { survey, key, .. }) => {
-                    if let (Some(caller), Some(&wall)) = (caller, walls.get(&key)) {
-                        self.pace.booked(caller, &survey, key, wall);
+                    if let Some(caller) = caller {
+                        self.pace.booked(caller, &survey, key);
                     }
                 }
                 Effect::Record(_) | Effect::Changed(_) => {}

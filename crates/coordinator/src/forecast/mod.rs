@@ -96,10 +96,10 @@ impl Measured {
     /// The figures of a run that did all jobs of `graph` itself.
     #[must_use]
     pub fn new(graph: &Graph, used: &Used, detect_bytes_expected: u64, threads: usize, spent: [Spent; 3]) -> Self {
-        let stages = [Stage::Calibrate, Stage::Detect, Stage::Merge, Stage::Assemble].map(|stage| {
+        let stages = Stage::ALL.map(|stage| {
             let used = used.stage(stage);
             MeasuredStage {
-                stage: STAGES[stage as usize].to_owned(),
+                stage: STAGES[stage.index()].to_owned(),
                 jobs: used.jobs,
                 cost: graph.cost_of(stage),
                 busy_s: used.busy_ms as f64 / 1000.0,
@@ -148,7 +148,7 @@ impl Measured {
         let fetched: u64 = self.stages.iter().take(2).map(|stage| stage.bytes_fetched).sum();
         let off = (self.detect_bytes_expected > 0).then(|| fetched as f64 / self.detect_bytes_expected as f64)?;
         let expected: u64 = costs.iter().map(|cost| cost.fetch_bytes).sum();
-        let calibrations = graph.cost_of(Stage::Calibrate) as f64 * rates[Stage::Calibrate as usize].bytes;
+        let calibrations = graph.cost_of(Stage::Calibrate) as f64 * rates[Stage::Calibrate.index()].bytes;
         Some((expected as f64 * off - calibrations).max(0.0))
     }
 }
@@ -167,6 +167,8 @@ pub struct Fleet {
     pub workers: usize,
     /// Cores of each, as fast as the measured ones.
     pub threads: usize,
+    /// Jobs that each has at the same time.
+    pub slots: usize,
     /// From a request to the first byte of its answer.
     pub latency: Duration,
     /// Bytes a second that a worker gets from the store.
@@ -210,16 +212,15 @@ pub fn forecast(
     fleet: &Fleet,
 ) -> Result<Forecast, UnfitMeasure> {
     let mut rates = measured.rates()?;
-    let detect = Stage::Detect as usize;
+    let detect = Stage::Detect.index();
     if let Some(bytes) = measured.detect_bytes(&graph, costs, &rates) {
         rates[detect].bytes = bytes / graph.cost_of(Stage::Detect).max(1) as f64;
     }
-    let totals =
-        [Stage::Calibrate, Stage::Detect, Stage::Merge, Stage::Assemble].map(|stage| graph.cost_of(stage) as f64);
+    let totals = Stage::ALL.map(|stage| graph.cost_of(stage) as f64);
     let stage_core_hours: [f64; 4] = std::array::from_fn(|stage| totals[stage] * rates[stage].core_ms / 3.6e6);
     let fetch_bytes: f64 = totals.iter().zip(&rates).map(|(total, rate)| total * rate.bytes).sum();
     let assembled =
-        totals[Stage::Assemble as usize] / measured.stages.last().map_or(1, |stage| stage.cost.max(1)) as f64;
+        totals[Stage::Assemble.index()] / measured.stages.last().map_or(1, |stage| stage.cost.max(1)) as f64;
     let jobs = graph.len();
 
     let (workers, threads) = (fleet.workers.max(1), fleet.threads.max(1));
@@ -237,7 +238,7 @@ pub fn forecast(
     // Nobody dies here and nothing is stuck, so nothing is given up or done twice: only time passes.
     let longest = Duration::from_secs_f64(2.0 * LONGEST_S);
     let patient = Policy { longest_attempt: longest, stall: longest, shortest_straggler: longest, ..Policy::default() };
-    let mut cluster = Cluster::new(workers, threads + 1, patient, pace);
+    let mut cluster = Cluster::new(workers, fleet.slots.max(1), patient, pace);
     cluster.submit(plan, graph, DEFAULT_PRIORITY);
     cluster.start();
     let ended = cluster.run_to_the_end(longest.as_millis() as u64);
@@ -283,7 +284,7 @@ impl Pace for Machines {
     }
 
     fn attempt_ms(&mut self, begun: &Begun) -> u64 {
-        let stage = begun.key.stage() as usize;
+        let stage = begun.key.stage().index();
         let (rate, cost, now) = (self.rates[stage], begun.cost as f64, begun.at_ms as f64);
         let Some((connection, cores)) = self.free.get_mut(begun.worker) else { return 1 };
         let carrying = rate.bytes * cost / self.fleet.bandwidth.max(1.0) * 1000.0;
@@ -318,7 +319,7 @@ mod tests {
     fn measured(graph: &Graph, core_ms: f64, bytes: u64) -> Measured {
         let tiles = graph.stage(Stage::Detect).len() as u64;
         let stage = |stage: Stage, busy_s: f64, bytes_fetched: u64| MeasuredStage {
-            stage: STAGES[stage as usize].to_owned(),
+            stage: STAGES[stage.index()].to_owned(),
             jobs: 1,
             cost: graph.cost_of(stage),
             busy_s,
@@ -347,7 +348,7 @@ mod tests {
         forecast(&plan, graph, &tiles(&plan, &memory, 16), &measured, &fleet).unwrap()
     }
 
-    const NEAR: Fleet = Fleet { workers: 1, threads: 2, latency: Duration::ZERO, bandwidth: f64::INFINITY };
+    const NEAR: Fleet = Fleet { workers: 1, threads: 2, slots: 3, latency: Duration::ZERO, bandwidth: f64::INFINITY };
 
     #[test]
     fn one_worker_takes_the_cores_time_and_twice_as_many_half_of_it() {

@@ -6,7 +6,7 @@ use proto::v1;
 use survey::ids::SurveyId;
 use survey::job::{JobKey, Stage};
 
-use crate::schedule::state::{FailedJob, Phase, State, SurveyState, stage_index};
+use crate::schedule::state::{FailedJob, Phase, State, SurveyState};
 
 /// Most failed jobs that are listed.
 const MAX_FAILED: usize = 1000;
@@ -16,10 +16,10 @@ const MAX_FAILED: usize = 1000;
 pub(crate) fn survey(state: &State, id: &SurveyId) -> Option<v1::Survey> {
     let survey = state.survey(id)?;
     let tally = survey.tally();
-    let stages = [Stage::Calibrate, Stage::Detect, Stage::Merge, Stage::Assemble]
+    let stages = Stage::ALL
         .into_iter()
         .map(|stage| {
-            let at = stage_index(stage);
+            let at = stage.index();
             v1::StageProgress {
                 stage: stage_to_wire(stage),
                 jobs: tally.jobs[at],

@@ -17,7 +17,7 @@ use survey::job::Stage;
 
 use crate::schedule::books::Status;
 use crate::schedule::queue::Queue;
-use crate::schedule::state::{Live, Phase, State, SurveyNumber, SurveyState, Tally, Timer, stage_index};
+use crate::schedule::state::{Live, Phase, State, SurveyNumber, SurveyState, Tally, Timer};
 
 impl State {
     /// The invariants as far as counts show them, for the surveys that a step has changed.
@@ -136,7 +136,7 @@ impl SurveyState {
             let (Some(spec), Some(status)) = (self.graph.job(number), self.books.status(number)) else {
                 return Err(format!("job {number} is not in the books"));
             };
-            let stage = stage_index(spec.key.stage());
+            let stage = spec.key.stage().index();
             tally.jobs[stage] += 1;
             tally.cost_total += spec.cost;
             if status.is_settled() {
@@ -175,7 +175,7 @@ impl SurveyState {
         if tally != self.tally {
             return Err(format!("the counts are {:?} and the jobs say {tally:?}", self.tally));
         }
-        if self.tally.jobs[stage_index(Stage::Assemble)] != self.graph.counties.len() as u64 {
+        if self.tally.jobs[Stage::Assemble.index()] != self.graph.counties.len() as u64 {
             return Err("a county has no job".into());
         }
         Ok(())

@@ -201,17 +201,6 @@ pub struct Tally {
     pub alarms: u64,
 }
 
-/// The index of a stage in a [`Tally`].
-#[must_use]
-pub fn stage_index(stage: Stage) -> usize {
-    match stage {
-        Stage::Calibrate => 0,
-        Stage::Detect => 1,
-        Stage::Merge => 2,
-        Stage::Assemble => 3,
-    }
-}
-
 /// An attempt that runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
@@ -530,7 +519,7 @@ impl SurveyState {
         let is_open = |&input: &u32| self.books.status(input).is_some_and(|status| !status.is_settled());
         let inputs = self.graph.inputs(number).filter(is_open).count();
         let located = self.located(number).filter(is_open).count();
-        let waits_for_root = self.graph.stage_of(number) == stage_index(Stage::Assemble) && self.is_root_unread();
+        let waits_for_root = self.graph.stage_of(number) == Stage::Assemble.index() && self.is_root_unread();
         u32::try_from(inputs + located).unwrap_or(u32::MAX).saturating_add(u32::from(waits_for_root))
     }
 

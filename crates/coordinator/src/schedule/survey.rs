@@ -210,7 +210,6 @@ impl SurveyState {
             tally.cost_open[stage] += cost;
             tally.cost_total += cost;
         }
-        let stages = [Stage::Calibrate, Stage::Detect, Stage::Merge, Stage::Assemble];
         let mut survey = Self {
             id: survey,
             name,
@@ -221,7 +220,7 @@ impl SurveyState {
             since,
             phase: Phase::Running,
             books: Books::new(graph.len()),
-            queues: stages.map(|stage| Queue::new(graph.stage(stage))),
+            queues: Stage::ALL.map(|stage| Queue::new(graph.stage(stage))),
             live: BTreeMap::new(),
             lone: Default::default(),
             troubles: BTreeMap::new(),

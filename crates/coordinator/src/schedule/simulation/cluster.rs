@@ -4,7 +4,6 @@
 //! is spread as measured ones are, a few of them far more. Nothing is random: all follows from names and numbers.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use groundbreak_tests::figures::{figure, grouped};
 use survey::ids::SurveyId;
@@ -23,6 +22,8 @@ pub(super) struct Spread {
     dice: Dice,
     /// Jobs that take this many times as long, at their first attempt.
     pub slow: BTreeMap<JobKey, u64>,
+    /// What attempts take that are not in the books, by worker, ms.
+    taken_ms: BTreeMap<(usize, JobKey), u64>,
     /// Work that ended in the books, ms of a slot.
     pub useful_ms: u64,
     /// Which worker completed what.
@@ -38,11 +39,13 @@ impl Pace for Spread {
         let slow = self.slow.get(&begun.key).filter(|_| !begun.is_second).copied().unwrap_or(1);
         let spread = [512, 700, 800, 900, 950, 1000, 1024, 1050, 1100, 1200, 1300, 1500, 2048];
         let place = mix(seed(begun.key)) % spread.len() as u64;
-        begun.cost * slow * spread[place as usize] / 1024
+        let takes_ms = (begun.cost * slow * spread[place as usize] / 1024).max(1);
+        self.taken_ms.insert((begun.worker, begun.key), takes_ms);
+        takes_ms
     }
 
-    fn booked(&mut self, worker: usize, survey: &SurveyId, key: JobKey, wall: Duration) {
-        self.useful_ms += wall.as_millis() as u64;
+    fn booked(&mut self, worker: usize, survey: &SurveyId, key: JobKey) {
+        self.useful_ms += self.taken_ms.remove(&(worker, key)).unwrap_or(0);
         self.done_by.insert((survey.clone(), key), worker);
     }
 }
@@ -50,7 +53,13 @@ impl Pace for Spread {
 type Cluster = cluster::Cluster<Spread>;
 
 fn cluster(workers: usize, slots: usize) -> Cluster {
-    let pace = Spread { dice: Dice::new(1), slow: BTreeMap::new(), useful_ms: 0, done_by: BTreeMap::new() };
+    let pace = Spread {
+        dice: Dice::new(1),
+        slow: BTreeMap::new(),
+        taken_ms: BTreeMap::new(),
+        useful_ms: 0,
+        done_by: BTreeMap::new(),
+    };
     Cluster::new(workers, slots, Policy::default(), pace)
 }
 
