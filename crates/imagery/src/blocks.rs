@@ -1,5 +1,6 @@
 //! Decoded blocks, each fetched and decoded once: a cache within a budget of bytes, in which concurrent readers of a
-//! block wait for the one that fetches it.
+//! block wait for the one that fetches it. Blocks that all have read who are expected to leave first, then those that were
+//! not read for longest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -34,10 +35,17 @@ pub struct BlockCache {
 #[derive(Debug, Default)]
 struct State {
     entries: HashMap<Key, Entry>,
-    /// Blocks by last use, the oldest first.
-    by_use: BTreeMap<u64, Key>,
+    /// Blocks in the order in which they leave.
+    by_turn: BTreeMap<Turn, Key>,
     uses: u64,
     bytes: u64,
+}
+
+/// When a block leaves: those that nobody is expected to read any more first, then by last use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    is_wanted: bool,
+    used: u64,
 }
 
 #[derive(Debug)]
@@ -45,7 +53,9 @@ enum Entry {
     Here {
         block: Arc<Block>,
         bytes: u64,
-        used: u64,
+        turn: Turn,
+        /// How many of those have read it who are expected to.
+        reads: u32,
     },
     /// Somebody fetches it.
     Coming(watch::Receiver<Option<Decoded>>),
@@ -75,6 +85,14 @@ impl BlockCache {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.lock().bytes
+    }
+
+    /// Says that one of those who are expected to read these blocks has done so; of each block how many they are.
+    pub fn read(&self, file: u64, level: usize, blocks: impl IntoIterator<Item = (BlockIndex, u32)>) {
+        let mut state = self.lock();
+        for (block, readers) in blocks {
+            state.read(Key { file, level, row: block.row, col: block.col }, readers);
+        }
     }
 
     /// The blocks of a level of a file, in the order asked for. Those that are not here and not on their way are
@@ -146,25 +164,35 @@ impl BlockCache {
 impl State {
     /// The entry, marked as used.
     fn find(&mut self, key: Key) -> Option<&Entry> {
-        if let Some(Entry::Here { used, .. }) = self.entries.get_mut(&key) {
+        if let Some(Entry::Here { turn, .. }) = self.entries.get_mut(&key) {
             self.uses += 1;
-            self.by_use.remove(used);
-            *used = self.uses;
-            self.by_use.insert(self.uses, key);
+            self.by_turn.remove(turn);
+            turn.used = self.uses;
+            self.by_turn.insert(*turn, key);
         }
         self.entries.get(&key)
+    }
+
+    fn read(&mut self, key: Key, readers: u32) {
+        let Some(Entry::Here { turn, reads, .. }) = self.entries.get_mut(&key) else { return };
+        *reads += 1;
+        if *reads >= readers {
+            self.by_turn.remove(turn);
+            turn.is_wanted = false;
+            self.by_turn.insert(*turn, key);
+        }
     }
 
     fn keep(&mut self, key: Key, block: Arc<Block>, capacity: u64) {
         let bytes = block_bytes(&block);
         self.uses += 1;
-        let used = self.uses;
-        self.entries.insert(key, Entry::Here { block, bytes, used });
-        self.by_use.insert(used, key);
+        let turn = Turn { is_wanted: true, used: self.uses };
+        self.entries.insert(key, Entry::Here { block, bytes, turn, reads: 0 });
+        self.by_turn.insert(turn, key);
         self.bytes += bytes;
         while self.bytes > capacity {
-            let Some((_, oldest)) = self.by_use.pop_first() else { break };
-            if let Some(Entry::Here { bytes, .. }) = self.entries.remove(&oldest) {
+            let Some((_, first)) = self.by_turn.pop_first() else { break };
+            if let Some(Entry::Here { bytes, .. }) = self.entries.remove(&first) {
                 self.bytes = self.bytes.saturating_sub(bytes);
             }
         }
@@ -251,6 +279,18 @@ mod tests {
             values(&cache, &cols, &fetched).await;
             assert!(cache.bytes() <= 250);
         }
+        assert_eq!(fetched.into_inner().unwrap(), [0, 1, 2, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_block_that_all_have_read_leaves_before_one_that_was_not_used_for_longer() {
+        let (cache, fetched) = (BlockCache::new(250), Mutex::new(Vec::new()));
+        values(&cache, &[0, 1], &fetched).await;
+        // Of two readers of 0 and of 1, both have read 1.
+        cache.read(1, 0, [(at(0), 2), (at(1), 2)]);
+        cache.read(1, 0, [(at(1), 2)]);
+        values(&cache, &[2, 0], &fetched).await;
+        values(&cache, &[1], &fetched).await;
         assert_eq!(fetched.into_inner().unwrap(), [0, 1, 2, 1]);
     }
 

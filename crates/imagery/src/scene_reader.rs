@@ -4,6 +4,7 @@ mod asset_read;
 mod estimate;
 mod extent;
 mod in_flight;
+mod lattice;
 mod opened;
 
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub(crate) const ASSETS_AT_ONCE: usize = 4;
 pub struct SceneReader {
     inner: Arc<Inner>,
     watcher: Watcher,
+    /// Side of the tiles that are read, where tiles are.
+    tile_px: Option<i32>,
 }
 
 /// Who is told that a read gets on.
@@ -95,14 +98,21 @@ impl SceneReader {
         let in_flight = InFlight::out_of(cache_bytes);
         let blocks = BlockCache::new(cache_bytes.saturating_sub(in_flight.bytes()));
         let inner = Inner { files: Files::new(stores), blocks, in_flight, pool };
-        Self { inner: Arc::new(inner), watcher: Watcher::default() }
+        Self { inner: Arc::new(inner), watcher: Watcher::default(), tile_px: None }
     }
 
     /// The same reader, whose reads call `gets_on` whenever a batch of blocks has been fetched and decoded, and when the
     /// pixels are resampled: a read that hangs does not.
     #[must_use]
     pub fn watched(&self, gets_on: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { inner: Arc::clone(&self.inner), watcher: Watcher(Some(Arc::new(gets_on))) }
+        Self { watcher: Watcher(Some(Arc::new(gets_on))), ..self.clone() }
+    }
+
+    /// The same reader, for rectangles that are tiles of so many pixels a side, each with the same halo: blocks that all
+    /// tiles which reach them have read are the first to leave the cache.
+    #[must_use]
+    pub fn of_tiles(&self, tile_px: i32) -> Self {
+        Self { tile_px: Some(tile_px), ..self.clone() }
     }
 
     /// Blocks that were fetched and decoded so far.
@@ -147,6 +157,7 @@ impl SceneReader {
                 rect,
                 correction: *correction,
                 watcher: self.watcher.clone(),
+                tile_px: self.tile_px,
             };
             read_asset(Arc::clone(&self.inner), request).map_ok(|read| (indices, read))
         });

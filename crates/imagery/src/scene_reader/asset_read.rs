@@ -13,6 +13,7 @@ use survey::raster::{PixelState, Plane};
 use survey::scene::{Asset, Scene, SceneBand, SceneMask};
 use tracing::Instrument;
 
+use super::lattice::Lattice;
 use super::opened::{OpenFile, cause_of, geometry_of, place_of};
 use super::{Inner, UnreadablePart, Watcher};
 use crate::blocks::Decoded;
@@ -42,6 +43,7 @@ pub(super) struct AssetRequest {
     pub(super) rect: PixelRect,
     pub(super) correction: Registration,
     pub(super) watcher: Watcher,
+    pub(super) tile_px: Option<i32>,
 }
 
 impl AssetRequest {
@@ -153,6 +155,7 @@ impl Inner {
             failed.extend(read.failed);
             masks.push(read.rows);
         }
+        let needed = builder.pixels();
         let blocks = blocks_of(level, warp.sampling.average, footprints);
         let bytes = block_bytes(raster, level);
         for batch in blocks.chunks(self.in_flight.batch(bytes)) {
@@ -178,6 +181,10 @@ impl Inner {
                 .await;
             drop(held);
             request.watcher.gets_on();
+        }
+        if let Some(lattice) = request.tile_px.and_then(|tile_px| Lattice::new(tile_px, rect, needed)) {
+            let readers = |&index: &BlockIndex| Some((index, lattice.readers(region_of(level, index)?)));
+            self.blocks.read(source.id, level_index, blocks.iter().filter_map(readers));
         }
         let scene = request.scene.id.0.clone();
         let (resampled, unreadable) = self
@@ -352,13 +359,18 @@ fn blocks_of(level: &Level, average: [u32; 2], footprints: &[Region]) -> Vec<Blo
     blocks
 }
 
+/// The pixels of a level that a block holds.
+fn region_of(level: &Level, block: BlockIndex) -> Option<Region> {
+    let (row, col, rows, cols) = level.block_rect(block)?;
+    let (x0, y0) = (i64::from(col), i64::from(row));
+    Some(Region { x0, y0, x1: x0 + i64::from(cols), y1: y0 + i64::from(rows) })
+}
+
 /// Blocks and their places. A failure that another attempt may mend fails the whole read.
 fn place_blocks(level: &Level, blocks: &[BlockIndex], decoded: Vec<Decoded>) -> Result<Vec<PlacedBlock>, ImageryError> {
     let mut placed = Vec::with_capacity(blocks.len());
     for (&index, decoded) in blocks.iter().zip(decoded) {
-        let Some((row, col, rows, cols)) = level.block_rect(index) else { continue };
-        let (x0, y0) = (i64::from(col), i64::from(row));
-        let region = Region { x0, y0, x1: x0 + i64::from(cols), y1: y0 + i64::from(rows) };
+        let Some(region) = region_of(level, index) else { continue };
         let outcome = match decoded {
             Ok(block) => Ok(block),
             Err(error) if error.class() == FailureClass::BadInput => Err(cause_of(&error)),

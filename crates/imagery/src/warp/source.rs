@@ -187,9 +187,13 @@ impl WindowBuilder {
         };
         let len = region.width() * region.height();
         let averaged = average != [1, 1];
-        let sums =
-            averaged.then(|| Sums { bands: vec![vec![0.0; len]; bands.len()], valid: vec![0; len], all: vec![0; len] });
-        let values = if averaged { Vec::new() } else { vec![vec![0.0; len]; bands.len()] };
+        // Each plane is asked for by itself: a clone of the first would read its pages before they are written.
+        let sums = averaged.then(|| Sums {
+            bands: bands.iter().map(|_| vec![0.0; len]).collect(),
+            valid: vec![0; len],
+            all: vec![0; len],
+        });
+        let values = if averaged { Vec::new() } else { bands.iter().map(|_| vec![0.0; len]).collect() };
         // What no block covers stays "no data": no kernel reaches there.
         let states = vec![if averaged { VALID } else { NODATA }; len];
         Self { region, average, pixels, bands, alpha, values, states, sums }

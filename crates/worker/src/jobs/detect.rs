@@ -34,6 +34,7 @@ pub(super) async fn run(
     let grown = tile.grown(halo);
     let calibrations = calibrations(context, job).await?;
     let identity = Registration::default();
+    let reader = context.reader.of_tiles(plan.tile_px);
     let mut stats = JobStats { pixels: tile.pixels() as u64, ..JobStats::default() };
     let mut pixels: Vec<PairPixels> = Vec::new();
     let mut notes: BTreeMap<u32, BTreeSet<UnreadableNote>> = BTreeMap::new();
@@ -42,8 +43,8 @@ pub(super) async fn run(
         let calibration = calibrations.get(&pair).and_then(Option::as_ref);
         let correction = calibration.map(|calibration| calibration.registration).unwrap_or_default();
         let Some(rect) = needed(loaded, grown, halo, pair) else { continue };
-        let earlier = context.reader.read(&plan.grid, before, &scene_pair.before_bands, rect, &identity);
-        let later = context.reader.read(&plan.grid, after, &scene_pair.after_bands, rect, &correction);
+        let earlier = reader.read(&plan.grid, before, &scene_pair.before_bands, rect, &identity);
+        let later = reader.read(&plan.grid, after, &scene_pair.after_bands, rect, &correction);
         let (mut earlier, mut later) =
             async { futures::try_join!(earlier, later) }.instrument(tracing::info_span!("fetch", pair)).await?;
         stats.add(&earlier);

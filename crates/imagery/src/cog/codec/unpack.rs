@@ -81,7 +81,8 @@ impl Shape {
         value: impl Fn(B) -> T,
         wrap: impl Fn(Vec<T>) -> Samples,
     ) -> Vec<Samples> {
-        let mut bands: Vec<Vec<T>> = vec![vec![T::default(); self.rows * self.cols]; self.bands];
+        // Each asked for by itself: a clone of the first would read its pages before they are written, and copy them.
+        let mut bands: Vec<Vec<T>> = (0..self.bands).map(|_| vec![T::default(); self.rows * self.cols]).collect();
         let mut planes = Vec::new();
         for (index, row) in raw.chunks_exact(self.row_bytes).take(self.rows).enumerate() {
             let mut lines: Vec<&mut [T]> =
