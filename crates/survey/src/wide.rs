@@ -28,6 +28,18 @@ pub fn wide_kernel<K: Kernel>(kernel: K) -> K::Output {
     pulp::Arch::new().dispatch(Dispatched(kernel))
 }
 
+/// The integer part of a number from 0 to below 2²². The compiler has wide instructions for this, and none for `as i32`, which
+/// must also say something of numbers that are too large and of those that are none (here: anything).
+#[must_use]
+#[inline(always)]
+pub fn integer_part(value: f32) -> i32 {
+    // From here on the last bit of a number is worth one, and its bits count up.
+    const ONES: f32 = 8_388_608.0;
+    let rounded = value + ONES;
+    let is_above = rounded - ONES > value;
+    (rounded.to_bits() as i32).wrapping_sub(ONES.to_bits() as i32).wrapping_sub(i32::from(is_above))
+}
+
 struct Dispatched<K>(K);
 
 impl<K: Kernel> pulp::WithSimd for Dispatched<K> {
@@ -41,7 +53,16 @@ impl<K: Kernel> pulp::WithSimd for Dispatched<K> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kernel, wide, wide_kernel};
+    use super::{Kernel, integer_part, wide, wide_kernel};
+
+    #[test]
+    fn the_integer_part_is_that_of_a_conversion() {
+        let around = |value: f32| [value.next_down(), value, value.next_up()];
+        let steps = (0..65_536_u32).flat_map(|step| around(step as f32 / 2.0).into_iter().chain(around(step as f32 * 64.0)));
+        for value in steps.filter(|value| *value >= 0.0) {
+            assert_eq!(integer_part(value), value as i32, "{value}");
+        }
+    }
 
     /// Everything that the kernels are made of, on numbers whose roundings are many.
     struct Rounding<'a>(&'a [f32], &'a mut [f32]);

@@ -7,7 +7,7 @@ use survey::calibration::Calibration;
 use survey::findings::Run;
 use survey::grid::PixelRect;
 use survey::raster::{PixelState, Plane, SceneWindow};
-use survey::wide::{Kernel, wide, wide_kernel};
+use survey::wide::{Kernel, integer_part, wide, wide_kernel};
 
 use super::cover::Colours;
 use super::logarithm::Logarithm;
@@ -65,9 +65,9 @@ impl BasePlanes {
 #[must_use]
 #[inline(always)]
 pub fn quantise(value: f32) -> i16 {
-    // Truncation after a shift into the positive numbers rounds to nearest on every machine in one instruction.
+    // The integer part after a shift into the positive numbers is the nearest integer.
     let shifted = (value * UNIT).clamp(-32767.0, 32767.0) + 32768.5;
-    (shifted as i32 - 32768) as i16
+    (integer_part(shifted) - 32768) as i16
 }
 
 struct Standard {
@@ -308,12 +308,14 @@ fn date_planes(looks: &DateLooks, valid: &Plane<i16>, means: &[f64]) -> DatePlan
         {
             rows_mut(&mut hue).for_each(|(row, out)| {
                 let bands = looks.values(whole_row(rect, row));
-                let (blue, red) = (bands[blue], bands[red]);
-                for (col, (out, &valid)) in out.iter_mut().zip(valid.row(row)).enumerate() {
-                    let (b, r) = (blue[col] * per_blue, red[col] * per_red);
-                    let hue = if b + r > 0.0 { (b - r) / (b + r) } else { 0.0 };
-                    *out = quantise((8.0 * hue).clamp(-LIMIT, LIMIT)) * valid;
-                }
+                let pixels = out.iter_mut().zip(valid.row(row)).zip(bands[blue].iter().zip(bands[red]));
+                wide(|| {
+                    pixels.for_each(|((out, &valid), (&blue, &red))| {
+                        let (b, r) = (blue * per_blue, red * per_red);
+                        let hue = if b + r > 0.0 { (b - r) / (b + r) } else { 0.0 };
+                        *out = quantise((8.0 * hue).clamp(-LIMIT, LIMIT)) * valid;
+                    });
+                });
             });
         }
     }
@@ -326,27 +328,50 @@ fn gradient_plane(brightness: &Plane<i16>, valid: &Plane<i16>) -> Plane<i16> {
     let rect = brightness.rect();
     let mut gradient = Plane::filled(rect, 0_i16);
     rows_mut(&mut gradient).for_each(|(row, out)| {
-        let (here, ok) = (brightness.row(row), valid.row(row));
-        let beside =
-            |other: i32| (other >= rect.row0 && other < rect.row1).then(|| (brightness.row(other), valid.row(other)));
-        let (up, down) = (beside(row - 1), beside(row + 1));
-        for col in 0..out.len() {
-            if ok[col] == 0 {
-                continue;
-            }
-            let centre = here[col];
-            let vertical = |line: Option<(&[i16], &[i16])>| match line {
-                Some((values, ok)) if ok[col] != 0 => values[col],
-                _ => centre,
-            };
-            let horizontal = |at: Option<usize>| match at {
-                Some(at) if at < here.len() && ok[at] != 0 => here[at],
-                _ => centre,
-            };
-            let dy = f32::from(vertical(down)) - f32::from(vertical(up));
-            let dx = f32::from(horizontal(Some(col + 1))) - f32::from(horizontal(col.checked_sub(1)));
-            out[col] = ((dx * dx + dy * dy).sqrt() * 0.5 + 0.5) as i16;
-        }
+        // Beyond the first and the last row there is the row itself.
+        let line = |row: i32| {
+            let row = row.clamp(rect.row0, rect.row1 - 1);
+            [brightness.row(row), valid.row(row)]
+        };
+        wide_kernel(GradientRow { up: line(row - 1), here: line(row), down: line(row + 1), out });
     });
     gradient
+}
+
+/// A row of gradients that is to be computed, of rows of values and of whether they are valid.
+struct GradientRow<'a> {
+    up: [&'a [i16]; 2],
+    here: [&'a [i16]; 2],
+    down: [&'a [i16]; 2],
+    out: &'a mut [i16],
+}
+
+impl Kernel for GradientRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { up: [up, up_valid], here: [here, valid], down: [down, down_valid], out } = self;
+        let last = out.len().saturating_sub(1);
+        let or = |centre: i16, value: i16, valid: i16| f32::from(if valid == 0 { centre } else { value });
+        let magnitude = |dx: f32, dy: f32| integer_part((dx * dx + dy * dy).sqrt() * 0.5 + 0.5) as i16;
+        for col in [0, last] {
+            let Some(out) = out.get_mut(col) else { return };
+            let (centre, left, right) = (here[col], col.saturating_sub(1), (col + 1).min(last));
+            let dx = or(centre, here[right], valid[right]) - or(centre, here[left], valid[left]);
+            let dy = or(centre, down[col], down_valid[col]) - or(centre, up[col], up_valid[col]);
+            *out = magnitude(dx, dy) * valid[col];
+        }
+        // Slices of one length each, so that the compiler sees that no index is beyond them.
+        let Some(inner) = last.checked_sub(1) else { return };
+        let [up, up_valid, down, down_valid] = [up, up_valid, down, down_valid].map(|line| &line[1..][..inner]);
+        let [left, left_valid, right, right_valid] =
+            [&here[..inner], &valid[..inner], &here[2..][..inner], &valid[2..][..inner]];
+        let (centre, valid, out) = (&here[1..][..inner], &valid[1..][..inner], &mut out[1..][..inner]);
+        for col in 0..inner {
+            let dx = or(centre[col], right[col], right_valid[col]) - or(centre[col], left[col], left_valid[col]);
+            let dy = or(centre[col], down[col], down_valid[col]) - or(centre[col], up[col], up_valid[col]);
+            out[col] = magnitude(dx, dy) * valid[col];
+        }
+    }
 }

@@ -9,10 +9,14 @@ use survey::wide::wide;
 use super::base::{BasePlanes, UNIT};
 use super::logarithm::Logarithm;
 use super::model::{FEATURES, Model};
-use super::window::slide;
+use super::window::Table;
 
 /// Radius of the windows of the gradients' correlation.
 const CORRELATION_RADIUS: usize = 5;
+/// Radius of the windows of the brightness' deviation.
+const CONTRAST_RADIUS: usize = 4;
+/// Radius of the largest windows.
+const LARGEST_RADIUS: usize = 24;
 /// A lot is bright stripped ground, subsoil or concrete, before its halls stand: brighter than fields get (robust z) ...
 const BRIGHT: f32 = 2.5;
 /// ... where ground was smooth before (edge density, logarithm) ...
@@ -39,8 +43,7 @@ pub struct FineRows {
 pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
     let model = Model::of(base.colours.has_colour);
     let size = rows.len() * base.rect.cols();
-    let mut planes: Vec<Vec<f32>> = Vec::with_capacity(FEATURES.len());
-    features(base, rows, |_, values| planes.push(values.to_vec()));
+    let planes = features(base, rows);
     let mut logit = vec![0.0; size];
     model.logits(&planes, &mut logit);
     let plane = |name: &str| FEATURES.iter().position(|other| *other == name).and_then(|at| planes.get(at));
@@ -61,29 +64,45 @@ pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
     }
 }
 
-/// Calls `take(feature, values)` for each feature in the order of [`FEATURES`], with its values over `rows`.
-pub fn features(base: &BasePlanes, rows: Range<usize>, mut take: impl FnMut(usize, &[f32])) {
-    let windows = Windows::new(base, rows);
-    let mut values = vec![0.0; windows.size()];
-    for (feature, name) in FEATURES.iter().enumerate() {
-        let (what, date) = match name.rsplit_once('_') {
-            Some((what, "before")) => (what, &base.before),
-            Some((what, "after")) => (what, &base.after),
-            _ => (*name, &base.after),
-        };
-        let window = what.rsplit_once('_').and_then(|(quantity, radius)| Some((quantity, radius.parse().ok()?)));
-        let (quantity, radius) = window.unwrap_or((what, CORRELATION_RADIUS));
-        match quantity {
-            "score" => windows.mean(&base.score, radius, &mut values),
-            "brightness" => windows.mean(&date.brightness, radius, &mut values),
-            "vegetation" => windows.mean(&date.vegetation, radius, &mut values),
-            "hue" => windows.mean(&date.hue, radius, &mut values),
-            "edges" => windows.log_mean(&date.gradient, radius, &mut values),
-            "contrast" => windows.log_deviation(&date.brightness, radius, &mut values),
-            _ => windows.correlation(&base.before.gradient, &base.after.gradient, &mut values),
+/// The values of each feature over `rows`, in the order of [`FEATURES`].
+pub fn features(base: &BasePlanes, rows: Range<usize>) -> Vec<Vec<f32>> {
+    let mut windows = Windows::new(base, rows);
+    let mut planes: Vec<Vec<f32>> = FEATURES.iter().map(|_| Vec::new()).collect();
+    // One plane after the other, so that its sums stay in the cache while windows of all radii are read from them.
+    for (quantity, suffix, plane) in [
+        ("score", "", &base.score),
+        ("brightness", "_before", &base.before.brightness),
+        ("brightness", "_after", &base.after.brightness),
+        ("vegetation", "_before", &base.before.vegetation),
+        ("vegetation", "_after", &base.after.vegetation),
+        ("hue", "_before", &base.before.hue),
+        ("hue", "_after", &base.after.hue),
+        ("edges", "_before", &base.before.gradient),
+        ("edges", "_after", &base.after.gradient),
+    ] {
+        windows.of(plane);
+        for (feature, values) in FEATURES.iter().zip(&mut planes) {
+            let Some(radius) = feature.strip_suffix(suffix).and_then(|what| radius_of(what, quantity)) else { continue };
+            *values = windows.mean(radius);
+            if quantity == "edges" {
+                logarithms(values);
+            }
         }
-        take(feature, &values);
     }
+    let mut put = |name: &str, values: Vec<f32>| {
+        if let Some(at) = FEATURES.iter().position(|feature| *feature == name) {
+            planes[at] = values;
+        }
+    };
+    put("contrast_4_before", windows.log_deviation(&base.before.brightness, CONTRAST_RADIUS));
+    put("contrast_4_after", windows.log_deviation(&base.after.brightness, CONTRAST_RADIUS));
+    put("correlation", windows.correlation(&base.before.gradient, &base.after.gradient));
+    planes
+}
+
+/// The radius of `score_12`, where the quantity is `score`.
+fn radius_of(feature: &str, quantity: &str) -> Option<usize> {
+    feature.strip_prefix(quantity)?.strip_prefix('_')?.parse().ok()
 }
 
 /// Window means over valid pixels for a chunk of rows.
@@ -92,108 +111,113 @@ struct Windows<'a> {
     rows: Range<usize>,
     /// By radius: 1 / number of valid pixels; 0 where there is none.
     inverse: Vec<(usize, Vec<f32>)>,
+    /// Of the plane that is looked at.
+    table: Table,
 }
 
 impl<'a> Windows<'a> {
     fn new(base: &'a BasePlanes, rows: Range<usize>) -> Self {
-        let mut windows = Self { base, rows, inverse: Vec::new() };
-        windows.inverse = [1, 2, 4, CORRELATION_RADIUS, 6, 8, 12, 24]
-            .into_iter()
+        let reach = rows.start.saturating_sub(LARGEST_RADIUS)..(rows.end + LARGEST_RADIUS).min(base.rect.rows());
+        let mut windows = Self { base, rows, inverse: Vec::new(), table: Table::new(base.rect.cols(), reach) };
+        windows.of(&base.valid);
+        windows.inverse = [1, 2, CONTRAST_RADIUS, CORRELATION_RADIUS, 6, 8, 12, LARGEST_RADIUS]
             .map(|radius| {
-                let mut inverse = vec![0.0; windows.size()];
-                windows.sums(
-                    radius,
-                    |row, out| copy(&windows.base.valid, row, out),
-                    |pixels, counts| {
-                        let pixels = inverse[pixels].iter_mut().zip(counts);
-                        wide(|| {
-                            pixels.for_each(|(inverse, &count)| {
-                                *inverse = if count > 0 { 1.0 / count as f32 } else { 0.0 };
-                            });
+                let inverse = windows.each(radius, |_, counts, inverse| {
+                    let pixels = inverse.iter_mut().zip(counts);
+                    wide(|| {
+                        pixels.for_each(|(inverse, &count)| {
+                            *inverse = if count > 0 { 1.0 / count as f32 } else { 0.0 };
                         });
-                    },
-                );
+                    });
+                });
                 (radius, inverse)
             })
-            .collect();
+            .into();
         windows
     }
 
-    fn size(&self) -> usize {
-        self.rows.len() * self.base.rect.cols()
+    /// Looks at a plane.
+    fn of(&mut self, plane: &Plane<i16>) {
+        self.table.fill(|row, out| copy(plane, row, out));
     }
 
-    fn inverse(&self, radius: usize) -> &[f32] {
-        self.inverse.iter().find(|(other, _)| *other == radius).map_or(&[], |(_, inverse)| inverse)
+    /// Looks at the product of two planes.
+    fn of_product(&mut self, a: &Plane<i16>, b: &Plane<i16>) {
+        self.table.fill(|row, out| product(a, b, row, out));
     }
 
-    /// Calls `take` with the pixels of each row and the sums over their windows.
-    fn sums(&self, radius: usize, read: impl Fn(usize, &mut [i32]), mut take: impl FnMut(Range<usize>, &[i32])) {
-        let (cols, height) = (self.base.rect.cols(), self.base.rect.rows());
-        let first = self.rows.start;
-        slide(cols, height, radius, self.rows.clone(), read, |row, sums| {
-            let start = (row - first) * cols;
-            take(start..start + cols, sums);
-        });
+    /// What `make` makes of the sums over the windows of each row, counted from the first.
+    fn each(&self, radius: usize, make: impl Fn(usize, &[i32], &mut [f32])) -> Vec<f32> {
+        let cols = self.base.rect.cols();
+        let mut out = vec![0.0; self.rows.len() * cols];
+        let mut sums = vec![0; cols];
+        for (index, out) in out.chunks_exact_mut(cols.max(1)).enumerate() {
+            self.table.window_sums(self.rows.start + index, radius, &mut sums);
+            make(index, &sums, out);
+        }
+        out
     }
 
-    /// Means over the windows of what `read` fills in, in units of `scale`.
-    fn means(&self, radius: usize, read: impl Fn(usize, &mut [i32]), scale: f32, out: &mut [f32]) {
-        let inverse = self.inverse(radius);
-        self.sums(radius, read, |pixels, sums| {
-            let pixels = out[pixels.clone()].iter_mut().zip(sums).zip(&inverse[pixels]);
+    /// Means over the windows, in units of `scale`.
+    fn means(&self, radius: usize, scale: f32) -> Vec<f32> {
+        let cols = self.base.rect.cols();
+        let inverse = self.inverse.iter().find(|(other, _)| *other == radius).map_or(&[][..], |(_, inverse)| inverse);
+        self.each(radius, |index, sums, out| {
+            let pixels = out.iter_mut().zip(sums).zip(&inverse[index * cols..]);
             wide(|| pixels.for_each(|((out, &sum), inverse)| *out = sum as f32 * inverse * scale));
-        });
+        })
     }
 
-    fn mean(&self, plane: &Plane<i16>, radius: usize, out: &mut [f32]) {
-        self.means(radius, |row, buffer| copy(plane, row, buffer), 1.0 / UNIT, out);
+    fn mean(&self, radius: usize) -> Vec<f32> {
+        self.means(radius, 1.0 / UNIT)
     }
 
-    fn log_mean(&self, plane: &Plane<i16>, radius: usize, out: &mut [f32]) {
-        self.mean(plane, radius, out);
-        let ln = Logarithm::new();
-        wide(|| out.iter_mut().for_each(|value| *value = ln.of(*value + FLOOR)));
+    fn mean_product(&self, radius: usize) -> Vec<f32> {
+        self.means(radius, 1.0 / (UNIT * UNIT))
     }
 
-    fn log_deviation(&self, plane: &Plane<i16>, radius: usize, out: &mut [f32]) {
-        let mut mean = vec![0.0; out.len()];
-        self.mean(plane, radius, &mut mean);
-        self.means(radius, |row, buffer| product(plane, plane, row, buffer), 1.0 / (UNIT * UNIT), out);
+    fn log_deviation(&mut self, plane: &Plane<i16>, radius: usize) -> Vec<f32> {
+        self.of(plane);
+        let mean = self.mean(radius);
+        self.of_product(plane, plane);
+        let mut out = self.mean_product(radius);
         let ln = Logarithm::new();
         wide(|| {
             for (out, mean) in out.iter_mut().zip(mean) {
                 *out = ln.of((*out - mean * mean).max(0.0).sqrt() + FLOOR);
             }
         });
+        out
     }
 
     /// Normalised cross-correlation of two planes; 1 where both are smooth (nothing to compare).
-    fn correlation(&self, a: &Plane<i16>, b: &Plane<i16>, out: &mut [f32]) {
-        let moment = |a: &Plane<i16>, b: Option<&Plane<i16>>| {
-            let mut means = vec![0.0; out.len()];
-            match b {
-                Some(b) => {
-                    let read = |row: usize, buffer: &mut [i32]| product(a, b, row, buffer);
-                    self.means(CORRELATION_RADIUS, read, 1.0 / (UNIT * UNIT), &mut means);
-                }
-                None => self.mean(a, CORRELATION_RADIUS, &mut means),
-            }
-            means
-        };
-        let (mean_a, mean_b) = (moment(a, None), moment(b, None));
-        let (aa, bb, ab) = (moment(a, Some(a)), moment(b, Some(b)), moment(a, Some(b)));
+    fn correlation(&mut self, a: &Plane<i16>, b: &Plane<i16>) -> Vec<f32> {
+        let [mean_a, mean_b] = [a, b].map(|plane| {
+            self.of(plane);
+            self.mean(CORRELATION_RADIUS)
+        });
+        let [aa, bb, mut out] = [(a, a), (b, b), (a, b)].map(|(one, other)| {
+            self.of_product(one, other);
+            self.mean_product(CORRELATION_RADIUS)
+        });
         let means = mean_a.iter().zip(&mean_b);
-        let squares = aa.iter().zip(&bb).zip(&ab);
+        let squares = aa.iter().zip(&bb);
         wide(|| {
-            for ((out, (mean_a, mean_b)), ((aa, bb), ab)) in out.iter_mut().zip(means).zip(squares) {
+            for ((out, (mean_a, mean_b)), (aa, bb)) in out.iter_mut().zip(means).zip(squares) {
                 let variance_a = (aa - mean_a * mean_a).max(0.0);
                 let variance_b = (bb - mean_b * mean_b).max(0.0);
-                let covariance = ab - mean_a * mean_b;
+                let covariance = *out - mean_a * mean_b;
                 *out = ((covariance + 0.01) / ((variance_a * variance_b).sqrt() + 0.01)).clamp(-1.0, 1.0);
             }
         });
+        out
     }
+}
+
+/// ln(value + [`FLOOR`]).
+fn logarithms(values: &mut [f32]) {
+    let ln = Logarithm::new();
+    wide(|| values.iter_mut().for_each(|value| *value = ln.of(*value + FLOOR)));
 }
 
 fn line(plane: &Plane<i16>, row: usize) -> &[i16] {

@@ -21,6 +21,7 @@ use survey::findings::{EVIDENCE_CHANNELS, EvidenceChannel, Run};
 use survey::grid::PixelRect;
 use survey::raster::{PixelState, Plane, SceneWindow};
 use survey::result::Cover;
+use survey::wide::wide;
 
 use crate::cloud;
 use crate::detect::Detector;
@@ -74,17 +75,16 @@ pub fn pair_evidence(
         .par_iter()
         .map(|&start| {
             let rows = start..(start + CHUNK_ROWS).min(rect.rows());
-            let quantised = |values: Vec<f32>| values.into_iter().map(quantise).collect();
             let (mut chunk, edges) = match preset.scale {
                 Scale::Fine => {
                     let found = fine::fine_rows(&base, rows.clone());
-                    let (structure, growth) = (quantised(found.structure), quantised(found.edge_growth));
-                    (Chunk { structure, growth, ..Chunk::of(quantised(found.logit)) }, Some(found.edges_before))
+                    let (structure, growth) = (quantised(&found.structure), quantised(&found.edge_growth));
+                    (Chunk { structure, growth, ..Chunk::of(quantised(&found.logit)) }, Some(found.edges_before))
                 }
                 scale => {
                     let irmad = &calibration.irmad;
                     let logit = spectral::spectral_rows(&base, before, after, irmad, scale, rows.clone());
-                    (Chunk::of(quantised(logit)), None)
+                    (Chunk::of(quantised(&logit)), None)
                 }
             };
             let valid = base.rows(&base.valid, &rows);
@@ -158,6 +158,13 @@ impl Chunk {
     }
 }
 
+fn quantised(values: &[f32]) -> Vec<i16> {
+    let mut out = vec![0; values.len()];
+    let pixels = out.iter_mut().zip(values);
+    wide(|| pixels.for_each(|(out, &value)| *out = quantise(value)));
+    out
+}
+
 /// What the ground of `rows` was before.
 fn covers(base: &BasePlanes, rows: &Range<usize>, edges: Option<&[f32]>) -> Vec<Cover> {
     let [valid, vegetation, index, brightness] =
@@ -218,9 +225,7 @@ pub fn fine_features(
     let rect = before.rect().intersection(&after.rect()).unwrap_or(PixelRect::new(0, 0, 0, 0));
     let state = pair_state(&before.state.crop(rect), &after.state.crop(rect));
     let base = base_planes(before, after, &state, calibration);
-    let mut planes = Vec::new();
-    fine::features(&base, 0..rect.rows(), |feature, values| planes.push((model::FEATURES[feature], values.to_vec())));
-    planes
+    model::FEATURES.into_iter().zip(fine::features(&base, 0..rect.rows())).collect()
 }
 
 #[cfg(test)]

@@ -96,10 +96,15 @@ impl Kernel for Logits<'_> {
     #[inline(always)]
     fn run(self) {
         let Self { model, planes, out } = self;
-        let taken = || (0..FEATURES.len()).filter(|&feature| model.inverse[feature] != 0.0);
-        let mut scaled = [[0.0_f32; BLOCK]; FEATURES.len()];
+        let taken: Vec<usize> = (0..FEATURES.len()).filter(|&feature| model.inverse[feature] != 0.0).collect();
+        // Of a few units, the weights in all features beside each other: one look at the features for each such group.
+        let weights: Vec<Vec<[f32; GROUP]>> = (0..UNITS)
+            .step_by(GROUP)
+            .map(|unit| taken.iter().map(|&feature| std::array::from_fn(|at| model.first[feature][unit + at])).collect())
+            .collect();
+        let mut scaled = vec![[0.0_f32; BLOCK]; taken.len()];
         for (block, out) in out.chunks_mut(BLOCK).enumerate() {
-            for (scaled, feature) in scaled.iter_mut().zip(taken()) {
+            for (scaled, &feature) in scaled.iter_mut().zip(&taken) {
                 let (centre, inverse) = (model.centre[feature], model.inverse[feature]);
                 for (scaled, &value) in scaled.iter_mut().zip(&planes[feature][block * BLOCK..]) {
                     *scaled = ((value - centre) * inverse).clamp(-3.0, 3.0);
@@ -107,13 +112,12 @@ impl Kernel for Logits<'_> {
             }
             for (first, out) in out.chunks_mut(LANES).enumerate() {
                 let mut sums = [model.bias; LANES];
-                for unit in (0..UNITS).step_by(GROUP) {
+                for (weights, unit) in weights.iter().zip((0..UNITS).step_by(GROUP)) {
                     // A few units of a few pixels stay in registers while the features pass by.
                     let mut hidden: [[f32; LANES]; GROUP] =
                         std::array::from_fn(|index| [model.first_bias[unit + index]; LANES]);
-                    for (scaled, feature) in scaled.iter().zip(taken()) {
+                    for (scaled, weights) in scaled.iter().zip(weights) {
                         let pixels = &scaled[first * LANES..(first + 1) * LANES];
-                        let weights = &model.first[feature][unit..unit + GROUP];
                         for (hidden, weight) in hidden.iter_mut().zip(weights) {
                             for (hidden, pixel) in hidden.iter_mut().zip(pixels) {
                                 *hidden += weight * pixel;

@@ -1,5 +1,7 @@
 //! Sums over square windows, exact: integers, so that a sum does not depend on where a scan began.
 
+use std::ops::Range;
+
 use survey::wide::wide;
 
 /// Running sums over the columns of a window of rows, from which each row of window sums is read.
@@ -51,13 +53,74 @@ impl Sliding {
     }
 }
 
+/// Sums over all rectangles that begin in the first corner of some rows of an image, from which the sums over windows of any
+/// radius are read (a summed-area table; Crow 1984). They may wrap; the difference of four of them does not mind, as long as
+/// the sum over a window fits.
+pub struct Table {
+    cols: usize,
+    /// Rows of the image that it covers.
+    rows: Range<usize>,
+    sums: Vec<i32>,
+}
+
+impl Table {
+    /// For `rows` of an image of `cols` columns.
+    #[must_use]
+    pub fn new(cols: usize, rows: Range<usize>) -> Self {
+        let sums = vec![0; (rows.len() + 1) * (cols + 1)];
+        Self { cols, rows, sums }
+    }
+
+    /// Takes the sums of another image. `read(row, buffer)` fills the values of a row.
+    pub fn fill(&mut self, read: impl Fn(usize, &mut [i32])) {
+        let mut values = vec![0; self.cols];
+        let mut lines = self.sums.chunks_exact_mut(self.cols + 1);
+        let Some(mut above) = lines.next() else { return };
+        for (row, line) in self.rows.clone().zip(lines) {
+            read(row, &mut values);
+            let mut sum = 0_i32;
+            for (value, (line, above)) in values.iter().zip(line[1..].iter_mut().zip(&above[1..])) {
+                sum = sum.wrapping_add(*value);
+                *line = above.wrapping_add(sum);
+            }
+            above = line;
+        }
+    }
+
+    /// The sums over the windows around the pixels of a row. Windows are cut at the ends of the rows and of the image.
+    pub fn window_sums(&self, row: usize, radius: usize, out: &mut [i32]) {
+        let cols = self.cols;
+        let line = |row: usize| {
+            let at = row.clamp(self.rows.start, self.rows.end) - self.rows.start;
+            &self.sums[at * (cols + 1)..(at + 1) * (cols + 1)]
+        };
+        let (above, below) = (line(row.saturating_sub(radius)), line(row + radius + 1));
+        let (head, tail) = (radius.min(cols), cols.saturating_sub(radius).max(radius.min(cols)));
+        for col in (0..head).chain(tail..cols) {
+            let (from, to) = (col.saturating_sub(radius), (col + radius + 1).min(cols));
+            out[col] = below[to].wrapping_sub(below[from]).wrapping_sub(above[to].wrapping_sub(above[from]));
+        }
+        if head < tail {
+            let (right, width) = (2 * radius + 1, tail - head);
+            let below = below[right..right + width].iter().zip(&below[..width]);
+            let above = above[right..right + width].iter().zip(&above[..width]);
+            let inner = out[head..tail].iter_mut().zip(below.zip(above));
+            wide(|| {
+                inner.for_each(|(out, ((below, below_left), (above, above_left)))| {
+                    *out = below.wrapping_sub(*below_left).wrapping_sub(above.wrapping_sub(*above_left));
+                });
+            });
+        }
+    }
+}
+
 /// Calls `take` with the window sums of each row of `rows`, in order. `read(row, buffer)` fills the values of a row of
 /// an image of `height` rows; rows outside the image are 0.
 pub fn slide(
     cols: usize,
     height: usize,
     radius: usize,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     read: impl Fn(usize, &mut [i32]),
     mut take: impl FnMut(usize, &[i32]),
 ) {
@@ -90,6 +153,17 @@ mod tests {
     fn window_sums_are_those_of_the_definition_wherever_the_scan_begins() {
         let (cols, height) = (23_usize, 17_usize);
         let value = |row: usize, col: usize| ((row * 31 + col * 17) % 29) as i32 - 14;
+        let check = |radius: usize, row: usize, sums: &[i32]| {
+            for (col, &sum) in sums.iter().enumerate() {
+                let mut expected = 0;
+                for r in row.saturating_sub(radius)..(row + radius + 1).min(height) {
+                    for c in col.saturating_sub(radius)..(col + radius + 1).min(cols) {
+                        expected += value(r, c);
+                    }
+                }
+                assert_eq!(sum, expected, "radius {radius}, row {row}, col {col}");
+            }
+        };
         for radius in [0, 1, 4, 12, 30] {
             for start in [0, 5, 16] {
                 slide(
@@ -98,18 +172,17 @@ mod tests {
                     radius,
                     start..height,
                     |row, out| out.iter_mut().enumerate().for_each(|(col, out)| *out = value(row, col)),
-                    |row, sums| {
-                        for (col, &sum) in sums.iter().enumerate() {
-                            let mut expected = 0;
-                            for r in row.saturating_sub(radius)..(row + radius + 1).min(height) {
-                                for c in col.saturating_sub(radius)..(col + radius + 1).min(cols) {
-                                    expected += value(r, c);
-                                }
-                            }
-                            assert_eq!(sum, expected, "radius {radius}, row {row}, col {col}");
-                        }
-                    },
+                    |row, sums| check(radius, row, sums),
                 );
+                let mut table = Table::new(cols, usize::saturating_sub(start, radius)..height);
+                // What was there before does not matter.
+                table.fill(|_, out| out.fill(i32::MAX));
+                table.fill(|row, out| out.iter_mut().enumerate().for_each(|(col, out)| *out = value(row, col)));
+                for row in start..height {
+                    let mut sums = vec![0; cols];
+                    table.window_sums(row, radius, &mut sums);
+                    check(radius, row, &sums);
+                }
             }
         }
     }
