@@ -11,7 +11,7 @@ use worker::{Connector, Surveys, Worker, WorkerConfig};
 /// Share of a worker's memory that decoded blocks are kept in; the rest is for jobs.
 const CACHE_SHARE: u64 = 4;
 /// The most that the decoded blocks of a worker are worth.
-const LARGEST_CACHE: u64 = 512 << 20;
+const LARGEST_CACHE: u64 = 1 << 30;
 
 /// What the workers of this process may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

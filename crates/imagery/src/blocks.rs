@@ -1,6 +1,6 @@
 //! Decoded blocks, each fetched and decoded once: a cache within a budget of bytes, in which concurrent readers of a
-//! block wait for the one that fetches it. Blocks that all have read who are expected to leave first, then those that were
-//! not read for longest.
+//! block wait for the one that fetches it. Blocks that all have read who are expected to leave first (at once, where nobody
+//! reads them for anything else), then those that were not read for longest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -87,11 +87,12 @@ impl BlockCache {
         self.lock().bytes
     }
 
-    /// Says that one of those who are expected to read these blocks has done so; of each block how many they are.
-    pub fn read(&self, file: u64, level: usize, blocks: impl IntoIterator<Item = (BlockIndex, u32)>) {
+    /// Says that one of those who are expected to read these blocks has done so; of each block how many they are. Once all
+    /// have, a block stays while there is room, or leaves, where they `are_last`.
+    pub fn read(&self, file: u64, level: usize, blocks: impl IntoIterator<Item = (BlockIndex, u32)>, are_last: bool) {
         let mut state = self.lock();
         for (block, readers) in blocks {
-            state.read(Key { file, level, row: block.row, col: block.col }, readers);
+            state.read(Key { file, level, row: block.row, col: block.col }, readers, are_last);
         }
     }
 
@@ -173,13 +174,18 @@ impl State {
         self.entries.get(&key)
     }
 
-    fn read(&mut self, key: Key, readers: u32) {
+    fn read(&mut self, key: Key, readers: u32, are_last: bool) {
         let Some(Entry::Here { turn, reads, .. }) = self.entries.get_mut(&key) else { return };
         *reads += 1;
-        if *reads >= readers {
-            self.by_turn.remove(turn);
-            turn.is_wanted = false;
-            self.by_turn.insert(*turn, key);
+        if *reads < readers {
+            return;
+        }
+        self.by_turn.remove(turn);
+        turn.is_wanted = false;
+        self.by_turn.insert(*turn, key);
+        if are_last {
+            let turn = *turn;
+            self.let_go(turn);
         }
     }
 
@@ -191,10 +197,15 @@ impl State {
         self.by_turn.insert(turn, key);
         self.bytes += bytes;
         while self.bytes > capacity {
-            let Some((_, first)) = self.by_turn.pop_first() else { break };
-            if let Some(Entry::Here { bytes, .. }) = self.entries.remove(&first) {
-                self.bytes = self.bytes.saturating_sub(bytes);
-            }
+            let Some((&first, _)) = self.by_turn.first_key_value() else { break };
+            self.let_go(first);
+        }
+    }
+
+    fn let_go(&mut self, turn: Turn) {
+        let Some(key) = self.by_turn.remove(&turn) else { return };
+        if let Some(Entry::Here { bytes, .. }) = self.entries.remove(&key) {
+            self.bytes = self.bytes.saturating_sub(bytes);
         }
     }
 }
@@ -287,9 +298,15 @@ mod tests {
         let (cache, fetched) = (BlockCache::new(250), Mutex::new(Vec::new()));
         values(&cache, &[0, 1], &fetched).await;
         // Of two readers of 0 and of 1, both have read 1.
-        cache.read(1, 0, [(at(0), 2), (at(1), 2)]);
-        cache.read(1, 0, [(at(1), 2)]);
+        cache.read(1, 0, [(at(0), 2), (at(1), 2)], false);
+        cache.read(1, 0, [(at(1), 2)], false);
         values(&cache, &[2, 0], &fetched).await;
+        values(&cache, &[1], &fetched).await;
+        assert_eq!(*fetched.lock().unwrap(), [0, 1, 2, 1]);
+        // Where nobody reads it again, it leaves at once.
+        let bytes = cache.bytes();
+        cache.read(1, 0, [(at(1), 2), (at(0), 1)], true);
+        assert_eq!(cache.bytes(), bytes - 100);
         values(&cache, &[1], &fetched).await;
         assert_eq!(fetched.into_inner().unwrap(), [0, 1, 2, 1]);
     }

@@ -35,8 +35,18 @@ pub(crate) const ASSETS_AT_ONCE: usize = 4;
 pub struct SceneReader {
     inner: Arc<Inner>,
     watcher: Watcher,
-    /// Side of the tiles that are read, where tiles are.
-    tile_px: Option<i32>,
+    tiles: Option<Tiles>,
+}
+
+/// Tiles that are read: squares of a lattice, each with the same halo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiles {
+    /// One of them, with its halo: that which is read, or of which a part is.
+    pub one: PixelRect,
+    /// Side of each, without the halo, pixels of the grid.
+    pub side_px: i32,
+    /// Whether nobody reads the pixels again after the tiles.
+    pub are_last: bool,
 }
 
 /// Who is told that a read gets on.
@@ -98,7 +108,7 @@ impl SceneReader {
         let in_flight = InFlight::out_of(cache_bytes);
         let blocks = BlockCache::new(cache_bytes.saturating_sub(in_flight.bytes()));
         let inner = Inner { files: Files::new(stores), blocks, in_flight, pool };
-        Self { inner: Arc::new(inner), watcher: Watcher::default(), tile_px: None }
+        Self { inner: Arc::new(inner), watcher: Watcher::default(), tiles: None }
     }
 
     /// The same reader, whose reads call `gets_on` whenever a batch of blocks has been fetched and decoded, and when the
@@ -108,11 +118,11 @@ impl SceneReader {
         Self { watcher: Watcher(Some(Arc::new(gets_on))), ..self.clone() }
     }
 
-    /// The same reader, for rectangles that are tiles of so many pixels a side, each with the same halo: blocks that all
-    /// tiles which reach them have read are the first to leave the cache.
+    /// The same reader, for rectangles that are tiles: blocks that all tiles which reach them have read are the first to
+    /// leave the cache.
     #[must_use]
-    pub fn of_tiles(&self, tile_px: i32) -> Self {
-        Self { tile_px: Some(tile_px), ..self.clone() }
+    pub fn of_tiles(&self, tiles: Tiles) -> Self {
+        Self { tiles: Some(tiles), ..self.clone() }
     }
 
     /// Blocks that were fetched and decoded so far.
@@ -157,7 +167,7 @@ impl SceneReader {
                 rect,
                 correction: *correction,
                 watcher: self.watcher.clone(),
-                tile_px: self.tile_px,
+                tiles: self.tiles,
             };
             read_asset(Arc::clone(&self.inner), request).map_ok(|read| (indices, read))
         });

@@ -58,7 +58,8 @@ mod tests {
     #[test]
     fn the_integer_part_is_that_of_a_conversion() {
         let around = |value: f32| [value.next_down(), value, value.next_up()];
-        let steps = (0..65_536_u32).flat_map(|step| around(step as f32 / 2.0).into_iter().chain(around(step as f32 * 64.0)));
+        let steps =
+            (0..65_536_u32).flat_map(|step| around(step as f32 / 2.0).into_iter().chain(around(step as f32 * 64.0)));
         for value in steps.filter(|value| *value >= 0.0) {
             assert_eq!(integer_part(value), value as i32, "{value}");
         }

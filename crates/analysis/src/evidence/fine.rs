@@ -82,7 +82,9 @@ pub fn features(base: &BasePlanes, rows: Range<usize>) -> Vec<Vec<f32>> {
     ] {
         windows.of(plane);
         for (feature, values) in FEATURES.iter().zip(&mut planes) {
-            let Some(radius) = feature.strip_suffix(suffix).and_then(|what| radius_of(what, quantity)) else { continue };
+            let Some(radius) = feature.strip_suffix(suffix).and_then(|what| radius_of(what, quantity)) else {
+                continue;
+            };
             *values = windows.mean(radius);
             if quantity == "edges" {
                 logarithms(values);

@@ -32,8 +32,9 @@ pub(crate) use logarithm::ln;
 pub use preset::{Preset, Scale};
 pub(crate) use window::slide;
 
-/// Rows that are computed together: windows overlap between chunks, so a chunk is a few windows high.
-const CHUNK_ROWS: usize = 64;
+/// Rows that are computed together: sums over the rows of a window around them are taken again by the next chunk, and its
+/// features (thirty values a pixel) ought to stay in the cache.
+const CHUNK_ROWS: usize = 32;
 
 /// The evidence of one pair over a rectangle.
 #[derive(Clone, Debug, PartialEq)]

@@ -100,7 +100,9 @@ impl Kernel for Logits<'_> {
         // Of a few units, the weights in all features beside each other: one look at the features for each such group.
         let weights: Vec<Vec<[f32; GROUP]>> = (0..UNITS)
             .step_by(GROUP)
-            .map(|unit| taken.iter().map(|&feature| std::array::from_fn(|at| model.first[feature][unit + at])).collect())
+            .map(|unit| {
+                taken.iter().map(|&feature| std::array::from_fn(|at| model.first[feature][unit + at])).collect()
+            })
             .collect();
         let mut scaled = vec![[0.0_f32; BLOCK]; taken.len()];
         for (block, out) in out.chunks_mut(BLOCK).enumerate() {

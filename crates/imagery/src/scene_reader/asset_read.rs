@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use super::lattice::Lattice;
 use super::opened::{OpenFile, cause_of, geometry_of, place_of};
-use super::{Inner, UnreadablePart, Watcher};
+use super::{Inner, Tiles, UnreadablePart, Watcher};
 use crate::blocks::Decoded;
 use crate::cog::{Block, BlockIndex, Level, Raster};
 use crate::crs::{Crs, Transformer};
@@ -43,7 +43,7 @@ pub(super) struct AssetRequest {
     pub(super) rect: PixelRect,
     pub(super) correction: Registration,
     pub(super) watcher: Watcher,
-    pub(super) tile_px: Option<i32>,
+    pub(super) tiles: Option<Tiles>,
 }
 
 impl AssetRequest {
@@ -155,7 +155,7 @@ impl Inner {
             failed.extend(read.failed);
             masks.push(read.rows);
         }
-        let needed = builder.pixels();
+        let needed = region.times(warp.sampling.average.map(i64::from));
         let blocks = blocks_of(level, warp.sampling.average, footprints);
         let bytes = block_bytes(raster, level);
         for batch in blocks.chunks(self.in_flight.batch(bytes)) {
@@ -182,9 +182,11 @@ impl Inner {
             drop(held);
             request.watcher.gets_on();
         }
-        if let Some(lattice) = request.tile_px.and_then(|tile_px| Lattice::new(tile_px, rect, needed)) {
+        if let Some(tiles) = request.tiles
+            && let Some(lattice) = Lattice::new(&tiles, rect, needed)
+        {
             let readers = |&index: &BlockIndex| Some((index, lattice.readers(region_of(level, index)?)));
-            self.blocks.read(source.id, level_index, blocks.iter().filter_map(readers));
+            self.blocks.read(source.id, level_index, blocks.iter().filter_map(readers), tiles.are_last);
         }
         let scene = request.scene.id.0.clone();
         let (resampled, unreadable) = self

@@ -4,37 +4,43 @@
 
 use survey::grid::PixelRect;
 
+use super::Tiles;
 use crate::warp::source::Region;
 
 /// What the tiles of a lattice need of a level of a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lattice {
-    /// What one of them needs.
-    needed: Region,
+    /// From where to where one of them needs the columns and the rows.
+    needed: [[f64; 2]; 2],
     /// Pixels of the level from a tile to the next.
     step: [f64; 2],
 }
 
 impl Lattice {
-    /// Of the tiles of `tile_px` pixels a side, of which one, `rect` with its halo, needs the pixels `needed` of the level.
-    pub(super) fn new(tile_px: i32, rect: PixelRect, needed: Region) -> Option<Self> {
-        let step = |pixels: usize, of: usize| f64::from(tile_px) * pixels as f64 / of as f64;
-        let step = [step(needed.width(), rect.cols()), step(needed.height(), rect.rows())];
-        step.iter().all(|step| *step >= 1.0 && step.is_finite()).then_some(Self { needed, step })
+    /// Of tiles of which one needs the pixels `needed` of the level for its part `rect`.
+    pub(super) fn new(tiles: &Tiles, rect: PixelRect, needed: Region) -> Option<Self> {
+        let one = tiles.one;
+        let along = |[from, to]: [i64; 2], [part0, part1]: [i32; 2], [all0, all1]: [i32; 2]| {
+            let scale = (to - from) as f64 / f64::from(part1 - part0);
+            let (before, after) = (f64::from(part0 - all0) * scale, f64::from(all1 - part1) * scale);
+            ([from as f64 - before, to as f64 + after], f64::from(tiles.side_px) * scale)
+        };
+        let across = along([needed.x0, needed.x1], [rect.col0, rect.col1], [one.col0, one.col1]);
+        let down = along([needed.y0, needed.y1], [rect.row0, rect.row1], [one.row0, one.row1]);
+        let step = [across.1, down.1];
+        step.iter().all(|step| *step >= 1.0 && step.is_finite()).then_some(Self { needed: [across.0, down.0], step })
     }
 
     /// How many tiles need something of a block.
     pub(super) fn readers(&self, block: Region) -> u32 {
         // Tiles on from ours by `k` steps reach the block where from + k · step < end and begin < to + k · step.
-        let along = |from: i64, to: i64, begin: i64, end: i64, step: f64| {
-            let last = ((end - from) as f64 / step).ceil() - 1.0;
-            let first = ((begin - to) as f64 / step).floor() + 1.0;
+        let along = |[from, to]: [f64; 2], begin: i64, end: i64, step: f64| {
+            let last = ((end as f64 - from) / step).ceil() - 1.0;
+            let first = ((begin as f64 - to) / step).floor() + 1.0;
             (last - first + 1.0).max(1.0)
         };
-        let Region { x0, y0, x1, y1 } = self.needed;
-        let across = along(x0, x1, block.x0, block.x1, self.step[0]);
-        let down = along(y0, y1, block.y0, block.y1, self.step[1]);
-        (across * down) as u32
+        let [across, down] = self.needed;
+        (along(across, block.x0, block.x1, self.step[0]) * along(down, block.y0, block.y1, self.step[1])) as u32
     }
 }
 
@@ -51,12 +57,14 @@ mod tests {
         // Tiles of 100 pixels with a halo of 10 over the same pixels, and over pixels of half their size.
         for scale in [1, 2] {
             let of = |tile: i64| [(tile * 100 - 10) * scale, (tile * 100 + 110) * scale];
-            let lattice = Lattice::new(
-                100,
-                PixelRect::new(290, 190, 410, 310),
-                region(of(2)[0], of(3)[0], of(2)[1], of(3)[1]),
-            )
-            .unwrap();
+            let one = PixelRect::new(290, 190, 410, 310);
+            let tiles = Tiles { one, side_px: 100, are_last: false };
+            let needed = region(of(2)[0], of(3)[0], of(2)[1], of(3)[1]);
+            let lattice = Lattice::new(&tiles, one, needed).unwrap();
+            // A part of a tile tells of the whole.
+            let part = region(needed.x0 + 30 * scale, needed.y0, needed.x1, needed.y1 - 50 * scale);
+            let of_part = Lattice::new(&tiles, PixelRect::new(290, 220, 360, 310), part).unwrap();
+            assert_eq!((lattice.needed, lattice.step), (of_part.needed, of_part.step));
             for (begin, end) in [(0, 5), (0, 64), (64, 128), (95, 105), (105, 115), (128, 192), (256, 512), (0, 1024)] {
                 let block = region(begin * scale, 40 * scale, end * scale, 60 * scale);
                 let reach = (-5..20).filter(|&tile| of(tile)[0] < block.x1 && block.x0 < of(tile)[1]).count();
@@ -69,7 +77,8 @@ mod tests {
 
     #[test]
     fn a_tile_that_needs_nothing_has_no_lattice() {
-        assert!(Lattice::new(100, PixelRect::new(0, 0, 120, 120), region(5, 5, 5, 9)).is_none());
-        assert!(Lattice::new(100, PixelRect::new(0, 0, 0, 0), region(0, 0, 9, 9)).is_none());
+        let tiles = Tiles { one: PixelRect::new(0, 0, 120, 120), side_px: 100, are_last: false };
+        assert!(Lattice::new(&tiles, tiles.one, region(5, 5, 5, 9)).is_none());
+        assert!(Lattice::new(&tiles, PixelRect::new(0, 0, 0, 0), region(0, 0, 9, 9)).is_none());
     }
 }

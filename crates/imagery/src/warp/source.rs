@@ -55,6 +55,12 @@ impl Region {
         self.x1 <= self.x0 || self.y1 <= self.y0
     }
 
+    /// The same in pixels of which so many make one, along each axis.
+    pub(crate) fn times(&self, pixels: [i64; 2]) -> Self {
+        let [x, y] = pixels;
+        Self { x0: self.x0 * x, y0: self.y0 * y, x1: self.x1 * x, y1: self.y1 * y }
+    }
+
     pub(crate) fn intersection(&self, other: &Self) -> Self {
         Self {
             x0: self.x0.max(other.x0),

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use analysis::detect::{PairPixels, detect_tile, halo_px};
+use imagery::scene_reader::Tiles;
 use imagery::{ReadScene, UnreadablePart};
 use survey::calibration::{Calibration, IrMad, PairStatistics, Registration};
 use survey::findings::{Run, UnreadableNote};
@@ -34,7 +35,8 @@ pub(super) async fn run(
     let grown = tile.grown(halo);
     let calibrations = calibrations(context, job).await?;
     let identity = Registration::default();
-    let reader = context.reader.of_tiles(plan.tile_px);
+    let tiles = Tiles { one: grown, side_px: plan.tile_px, are_last: !plan.detector.second_look };
+    let reader = context.reader.of_tiles(tiles);
     let mut stats = JobStats { pixels: tile.pixels() as u64, ..JobStats::default() };
     let mut pixels: Vec<PairPixels> = Vec::new();
     let mut notes: BTreeMap<u32, BTreeSet<UnreadableNote>> = BTreeMap::new();
