@@ -25,6 +25,7 @@ use proto::{externalscaler, v1};
 use server::{OPERATOR, Server, VIEWER, WORKER};
 use survey::job::JobKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tonic::Code;
@@ -491,4 +492,32 @@ async fn a_flood_of_calls_costs_no_worker_its_lease() {
     let survey = coordinator.survey(SURVEY).await.unwrap();
     assert_eq!((survey.attempts, survey.leases_expired, survey.attempts_failed), (2, 0, 0));
     working.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_opens_connections_without_end_gets_so_many_and_those_go_on() {
+    let (address, _, submission) = server::on_a_port(Duration::from_secs(30), 1000.try_into().unwrap()).await;
+    let channel = worker::client::endpoint(&format!("http://{address}")).unwrap().connect().await.unwrap();
+    let submit = format!("{SURVEYS}/SubmitSurvey");
+    raw::call(&channel, &submit, Some(OPERATOR), submission.encode_to_vec().into()).await.unwrap();
+    let open = || async {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        // Who is let in hears the server's settings; who is not, that the connection has ended.
+        let heard = timeout(Duration::from_secs(10), connection.read(&mut [0; 9])).await.expect("an answer");
+        (heard.is_ok_and(|bytes| bytes > 0), connection)
+    };
+    let mut held = Vec::new();
+    for _ in 1..server::CONNECTIONS {
+        let (is_in, connection) = open().await;
+        assert!(is_in, "connection {}", held.len() + 2);
+        held.push(connection);
+    }
+    for _ in 0..100 {
+        assert!(!open().await.0, "one too many");
+    }
+    let get = Bytes::from(v1::GetSurveyRequest { survey: SURVEY.into() }.encode_to_vec());
+    let answered = code(&channel, &format!("{SURVEYS}/GetSurvey"), Some(VIEWER), get).await;
+    assert_eq!(answered, None, "the first connection goes on");
+    drop(held);
+    timeout(Duration::from_secs(10), async { while !open().await.0 {} }).await.expect("a place is free again");
 }

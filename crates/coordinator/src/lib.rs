@@ -4,7 +4,7 @@
 //! * [`schedule`]: the pure step function over jobs, leases and workers.
 //! * [`journal`]: what outlives a coordinator.
 //! * [`service`]: the gRPC services, over one task that owns schedule and journal.
-//! * [`auth`]: who may call what; [`quota`]: how often; [`patience`]: how slowly.
+//! * [`auth`]: who may call what; [`quota`]: how often; [`patience`]: how slowly; [`door`]: over how many connections.
 //! * [`aggregate`], [`publish`]: the outcome of a survey, and what makes results of it.
 //! * [`scaler`]: how many workers there should be, for KEDA.
 //! * [`metrics`]: names of what is measured.
@@ -14,6 +14,7 @@ pub mod aggregate;
 pub mod auth;
 pub mod clock;
 mod config;
+pub mod door;
 pub mod error;
 pub mod forecast;
 pub mod journal;

@@ -16,6 +16,8 @@ use tonic::body::Body;
 use tonic::transport::server::Connected;
 use tower::{Layer, Service};
 
+use crate::door::Place;
+
 /// How long a request may take from its head to its last byte. The largest, 96 MiB, has then come over 3 Mbit/s.
 const REQUEST: Duration = Duration::from_secs(5 * 60);
 /// How long nothing may come on a connection. One that is up answers a ping every 20 s; this is for those that never get so
@@ -87,9 +89,15 @@ impl http_body::Body for Awaited {
     }
 }
 
-/// Connections that end where nothing comes on them.
-pub fn heard<IO>(incoming: impl Stream<Item = io::Result<IO>>) -> impl Stream<Item = io::Result<Heard<IO>>> {
-    incoming.map(|accepted| accepted.map(|io| Heard { io, silence: Box::pin(sleep(SILENCE)) }))
+/// Connections that end where nothing comes on them. One for which `enter` finds no place is closed at once.
+pub fn heard<IO>(
+    incoming: impl Stream<Item = io::Result<IO>>,
+    enter: impl Fn(&IO) -> Option<Place>,
+) -> impl Stream<Item = io::Result<Heard<IO>>> {
+    incoming.filter_map(move |accepted| {
+        let heard = |io: IO| enter(&io).map(|place| Heard { io, silence: Box::pin(sleep(SILENCE)), _place: place });
+        std::future::ready(accepted.map(heard).transpose())
+    })
 }
 
 /// A connection that ends where nothing comes on it.
@@ -97,6 +105,7 @@ pub fn heard<IO>(incoming: impl Stream<Item = io::Result<IO>>) -> impl Stream<It
 pub struct Heard<IO> {
     io: IO,
     silence: Pin<Box<Sleep>>,
+    _place: Place,
 }
 
 impl<IO: Connected> Connected for Heard<IO> {

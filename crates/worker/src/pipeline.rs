@@ -7,7 +7,7 @@ use futures::FutureExt;
 use proto::convert::job::job;
 use proto::v1;
 use survey::failure::FailureClass;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{Instrument, debug, info, info_span, warn};
@@ -101,6 +101,7 @@ impl Worker {
     pub async fn run(self, shutdown: watch::Receiver<Shutdown>) -> Result<(), WorkerError> {
         let name = self.config.name.clone();
         let budget = MemoryBudget::new(self.config.memory);
+        let slots = Arc::new(Semaphore::new(self.config.slots.max(1) as usize));
         let desk = Arc::new(Desk::new(budget.limit(), self.config.slots));
         let (assignments, mut assigned) = mpsc::unbounded_channel();
         let (alive, is_alive) = watch::channel(());
@@ -130,7 +131,7 @@ impl Worker {
                 }
                 Some(assignment) = assigned.recv() => {
                     let is_leaving = *stop.borrow() != Shutdown::No;
-                    self.take_up(assignment, &desk, &budget, &mut running, is_leaving);
+                    self.take_up(assignment, &desk, (&slots, &budget), &mut running, is_leaving);
                 }
                 Some(_) = running.join_next(), if !running.is_empty() => {}
             }
@@ -144,7 +145,7 @@ impl Worker {
         &self,
         assignment: v1::Assignment,
         desk: &Arc<Desk>,
-        budget: &MemoryBudget,
+        (slots, budget): (&Arc<Semaphore>, &MemoryBudget),
         running: &mut JoinSet<()>,
         is_leaving: bool,
     ) {
@@ -174,8 +175,11 @@ impl Worker {
         let span = info_span!("work", survey = assignment.survey, job = %job.key, attempt = attempt.counter, worker = self.config.name);
         proto::trace::adopt(&span, &assignment.trace_parent);
         let work = Work { survey: assignment.survey, output: assignment.output, job, progress };
-        let (runner, budget, at) = (Arc::clone(&self.runner), budget.clone(), Arc::clone(desk));
+        let (runner, slots, budget, at) =
+            (Arc::clone(&self.runner), Arc::clone(slots), budget.clone(), Arc::clone(desk));
         let task = async move {
+            // The jobs of a batch come together and are done one after the other. The semaphore is never closed.
+            let _slot = slots.acquire_owned().await;
             let began = Instant::now();
             let ended = do_job(runner.as_ref(), &budget, work).await.map(|done| (done, began.elapsed()));
             match &ended {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coordinator::auth::{Gate, Tokens};
+use coordinator::door::Door;
 use coordinator::journal::memory::MemoryStore;
 use coordinator::quota::Quotas;
 use coordinator::scaler::Scaler;
@@ -21,6 +22,7 @@ use survey::grid::Cell;
 use survey::job::JobKey;
 use survey::plan::{PlannedCell, SurveyPlan};
 use tokio::io::DuplexStream;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 use tonic::transport::server::TcpIncoming;
@@ -55,6 +57,9 @@ pub struct Server {
     dial: mpsc::UnboundedSender<DuplexStream>,
 }
 
+/// Connections that an address may hold to the coordinator on a port.
+pub const CONNECTIONS: u32 = 40;
+
 /// A coordinator on a port of this machine, with short leases, whose callers have quotas.
 pub async fn on_a_port(
     lease: Duration,
@@ -71,7 +76,11 @@ pub async fn on_a_port(
     let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = incoming.local_addr().unwrap();
     let router = coordinator.add_to(service::server().layer(gate));
-    tokio::spawn(async move { router.serve_with_incoming(patience::heard(incoming)).await.unwrap() });
+    let door = Door::new(NonZeroU32::new(CONNECTIONS));
+    let incoming = patience::heard(incoming, move |stream: &TcpStream| {
+        door.enter(stream.peer_addr().ok().map(|address| address.ip()))
+    });
+    tokio::spawn(async move { router.serve_with_incoming(incoming).await.unwrap() });
     (address, coordinator, submission(&output).await)
 }
 
@@ -104,7 +113,8 @@ impl Server {
         let incoming = stream::unfold(dialled, |mut dialled| async {
             dialled.recv().await.map(|pipe| (Ok::<_, std::io::Error>(pipe), dialled))
         });
-        tokio::spawn(async move { router.serve_with_incoming(patience::heard(incoming)).await.unwrap() });
+        let incoming = patience::heard(incoming, |_| Door::new(None).enter(None));
+        tokio::spawn(async move { router.serve_with_incoming(incoming).await.unwrap() });
         Self { output, dial }
     }
 

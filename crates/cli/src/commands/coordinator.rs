@@ -10,9 +10,11 @@ use anyhow::Result;
 use axum_server::tls_rustls::RustlsConfig;
 use bytesize::ByteSize;
 use coordinator::auth::{Gate, Tokens};
+use coordinator::door::Door;
 use coordinator::quota::Quotas;
 use coordinator::scaler::Scaler;
 use coordinator::{Coordinator, CoordinatorConfig, RuntimeClock, SlateStore, patience};
+use tokio::net::TcpStream;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
@@ -69,6 +71,9 @@ pub struct Args {
     /// Calls that one address may make in a second with one token; more are told to wait. 0: any number.
     #[arg(long, default_value_t = 1000)]
     calls_per_second: u32,
+    /// Connections that one address may hold at the same time; more are closed at once. 0: any number.
+    #[arg(long, default_value_t = 1000)]
+    connections_per_address: u32,
 }
 
 /// What proves the coordinator to its callers, and them to it.
@@ -171,7 +176,11 @@ pub fn run(args: &Args) -> Result<()> {
         let router = coordinator.add_to(server.layer(Gate::new(tokens.clone()).with_quotas(quotas)));
         let router = router.add_service(Scaler::new(coordinator.clone()).service());
         let (leave, left) = tokio::sync::oneshot::channel::<()>();
-        let mut serving = tokio::spawn(router.serve_with_incoming_shutdown(patience::heard(incoming), async {
+        let door = Door::new(NonZeroU32::new(args.connections_per_address));
+        let incoming = patience::heard(incoming, move |stream: &TcpStream| {
+            door.enter(stream.peer_addr().ok().map(|address| address.ip()))
+        });
+        let mut serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async {
             let _ = left.await;
         }));
         let page = match args.http {
