@@ -305,10 +305,10 @@ mod tests {
         assert_eq!(*fetched.lock().unwrap(), [0, 1, 2, 1]);
         // Where nobody reads it again, it leaves at once.
         let bytes = cache.bytes();
-        cache.read(1, 0, [(at(1), 2), (at(0), 1)], true);
+        cache.read(1, 0, [(at(1), 1), (at(2), 2)], true);
         assert_eq!(cache.bytes(), bytes - 100);
-        values(&cache, &[1], &fetched).await;
-        assert_eq!(fetched.into_inner().unwrap(), [0, 1, 2, 1]);
+        values(&cache, &[2, 1], &fetched).await;
+        assert_eq!(fetched.into_inner().unwrap(), [0, 1, 2, 1, 1]);
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! A worker: takes jobs as far as its memory reaches, does them, and commits what they find.
 //!
-//! * [`admission`]: how much fits beside what runs.
+//! * [`admission`]: how much fits beside what runs; `turns`: which job is next.
 //! * [`jobs`]: the four kinds of job.
 //! * [`chips`]: images of sites.
 //! * [`runner`]: the seam between getting work and doing it; [`surveys`]: jobs of any survey.
@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod pipeline;
 pub mod runner;
 pub mod surveys;
+mod turns;
 
 pub use admission::{Admission, MemoryBudget};
 pub use client::{Connector, Credentials};

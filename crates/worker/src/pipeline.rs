@@ -1,24 +1,20 @@
 //! The worker at work: takes assignments as they come, does each as far as memory reaches, and reports.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures::FutureExt;
 use proto::convert::job::job;
 use proto::v1;
 use survey::failure::FailureClass;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::admission::MemoryBudget;
 use crate::client::Connector;
 use crate::desk::Desk;
-use crate::error::JobError;
 use crate::heartbeat::Heartbeat;
-use crate::jobs::Committed;
 use crate::runner::{JobFailure, JobRunner, Work};
+use crate::turns::Turns;
 
 /// Whether a worker shall leave, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,7 +97,7 @@ impl Worker {
     pub async fn run(self, shutdown: watch::Receiver<Shutdown>) -> Result<(), WorkerError> {
         let name = self.config.name.clone();
         let budget = MemoryBudget::new(self.config.memory);
-        let slots = Arc::new(Semaphore::new(self.config.slots.max(1) as usize));
+        let turns = Turns::new(self.config.slots, budget.clone());
         let desk = Arc::new(Desk::new(budget.limit(), self.config.slots));
         let (assignments, mut assigned) = mpsc::unbounded_channel();
         let (alive, is_alive) = watch::channel(());
@@ -131,7 +127,7 @@ impl Worker {
                 }
                 Some(assignment) = assigned.recv() => {
                     let is_leaving = *stop.borrow() != Shutdown::No;
-                    self.take_up(assignment, &desk, (&slots, &budget), &mut running, is_leaving);
+                    self.take_up(assignment, &desk, &turns, &mut running, is_leaving);
                 }
                 Some(_) = running.join_next(), if !running.is_empty() => {}
             }
@@ -145,7 +141,7 @@ impl Worker {
         &self,
         assignment: v1::Assignment,
         desk: &Arc<Desk>,
-        (slots, budget): (&Arc<Semaphore>, &MemoryBudget),
+        turns: &Turns,
         running: &mut JoinSet<()>,
         is_leaving: bool,
     ) {
@@ -175,15 +171,11 @@ impl Worker {
         let span = info_span!("work", survey = assignment.survey, job = %job.key, attempt = attempt.counter, worker = self.config.name);
         proto::trace::adopt(&span, &assignment.trace_parent);
         let work = Work { survey: assignment.survey, output: assignment.output, job, progress };
-        let (runner, slots, budget, at) =
-            (Arc::clone(&self.runner), Arc::clone(slots), budget.clone(), Arc::clone(desk));
+        let (runner, turns, at) = (Arc::clone(&self.runner), turns.clone(), Arc::clone(desk));
         let task = async move {
-            // The jobs of a batch come together and are done one after the other. The semaphore is never closed.
-            let _slot = slots.acquire_owned().await;
-            let began = Instant::now();
-            let ended = do_job(runner.as_ref(), &budget, work).await.map(|done| (done, began.elapsed()));
+            let ended = turns.do_job(runner.as_ref(), work).await;
             match &ended {
-                Ok(_) => debug!(milliseconds = began.elapsed().as_millis(), "job done"),
+                Ok((_, wall)) => debug!(milliseconds = wall.as_millis(), "job done"),
                 Err(failure) => warn!(class = ?failure.class, failure = failure.message, "job failed"),
             }
             at.end(id, ended);
@@ -193,21 +185,6 @@ impl Worker {
             stop.abort();
         }
     }
-}
-
-async fn do_job(runner: &dyn JobRunner, budget: &MemoryBudget, work: Work) -> Result<Committed, JobFailure> {
-    let key = work.job.key.to_string();
-    let admission = budget
-        .admit(&key, work.job.memory)
-        .await
-        .map_err(|error| JobFailure { class: error.class(), message: error.to_string() })?;
-    // A panic ends this job and nothing else.
-    let done = AssertUnwindSafe(runner.run(work)).catch_unwind().await;
-    drop(admission);
-    done.unwrap_or_else(|panic| {
-        let error = JobError::of_panic(&key, panic.as_ref());
-        Err(JobFailure { class: error.class(), message: error.to_string() })
-    })
 }
 
 /// Waits until the worker is told to stop at once.
