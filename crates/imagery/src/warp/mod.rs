@@ -22,6 +22,7 @@ pub(crate) mod control;
 mod copy;
 pub(crate) mod geometry;
 pub(crate) mod kernel;
+mod lanes;
 pub(crate) mod mask_plane;
 pub mod masks;
 pub(crate) mod resample;

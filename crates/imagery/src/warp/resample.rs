@@ -13,6 +13,7 @@ use survey::wide::wide;
 
 use super::control::{CONTROL_PX, Control, ControlCell};
 use super::kernel::{Kernel, MAX_TAPS, PHASE_BITS, PHASES};
+use super::lanes::{Place, whole_kernels};
 use super::source::{Region, SourceWindow, UNREADABLE, VALID, state_of};
 
 /// The smallest share of a kernel's weight (of that which falls on the raster) that must be on valid pixels.
@@ -20,9 +21,9 @@ const MIN_VALID_WEIGHT: f32 = 0.5;
 
 /// A place in the source: index of the pixel and phase.
 #[derive(Clone, Copy)]
-struct Tap {
-    first: i64,
-    phase: usize,
+pub(super) struct Tap {
+    pub(super) first: i64,
+    pub(super) phase: usize,
 }
 
 impl Tap {
@@ -136,6 +137,8 @@ fn resample_cell(
     let extent = control.extent();
     let half = PHASES as i64 / 2;
     let is_inside = |place: i64, extent: i64| place + half >= 0 && place + half < extent;
+    let places = &mut scratch.places;
+    places.clear();
     for row in part.row0..part.row1 {
         for col in part.col0..part.col1 {
             let Some((x, y)) = cell.locate(row, col) else { continue };
@@ -152,15 +155,14 @@ fn resample_cell(
                 y1: taps[1].first + kernels[1].taps() as i64,
             };
             if clean || window.is_clean(reach) {
-                for (band, out) in strip.bands.iter_mut().enumerate() {
-                    out[index] = whole_kernel(kernels, window, band, taps);
-                }
+                places.push((index, taps));
                 strip.state[index] = PixelState::Valid;
             } else {
                 strip.state[index] = patchy_kernel(control, kernels, window, taps, &mut strip.bands, index);
             }
         }
     }
+    whole_kernels(kernels, window, places, &mut strip.bands);
 }
 
 /// `centre + Σ w·(sample − centre)`, the centre being the sample of tap `before`.
@@ -194,7 +196,7 @@ fn weigh(weights: &[f32], samples: &[f32], before: usize) -> f32 {
 }
 
 /// A pixel whose kernel lies on valid pixels throughout.
-fn whole_kernel([kx, ky]: [&Kernel; 2], window: &SourceWindow, band: usize, [tx, ty]: [Tap; 2]) -> f32 {
+pub(super) fn whole_kernel([kx, ky]: [&Kernel; 2], window: &SourceWindow, band: usize, [tx, ty]: [Tap; 2]) -> f32 {
     let (wx, wy) = (kx.weights(tx.phase), ky.weights(ty.phase));
     let mut rows = [0.0_f32; MAX_TAPS];
     let rows = &mut rows[..wy.len()];
@@ -210,6 +212,7 @@ struct Scratch {
     xs: Vec<Tap>,
     ys: Vec<Tap>,
     weighed: Vec<f32>,
+    places: Vec<Place>,
 }
 
 /// The pixels of a clean cell whose x depends on the column and whose y on the row: each source row is weighed once.
@@ -223,7 +226,7 @@ fn separable(
 ) {
     let cols = part.cols();
     let place = |row: i32, col: i32| cell.locate(row, col).unwrap_or_default();
-    let Scratch { xs, ys, weighed } = scratch;
+    let Scratch { xs, ys, weighed, .. } = scratch;
     xs.clear();
     xs.extend((part.col0..part.col1).map(|col| Tap::new(place(part.row0, col).0, kx)));
     ys.clear();

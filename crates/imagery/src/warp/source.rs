@@ -120,8 +120,20 @@ impl SourceWindow {
 
     /// Index of the first pixel of a row, and of a column in it.
     #[inline]
-    fn index(&self, x: i64, y: i64) -> usize {
+    pub(crate) fn index(&self, x: i64, y: i64) -> usize {
         (y - self.region.y0) as usize * self.width + (x - self.region.x0) as usize
+    }
+
+    /// Pixels of a row.
+    #[inline]
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Values of a band, row by row.
+    #[inline]
+    pub(crate) fn band(&self, band: usize) -> &[f32] {
+        &self.bands[band]
     }
 
     /// Values of a band in `x` of row `y`, which lie inside.
