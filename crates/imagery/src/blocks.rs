@@ -15,6 +15,15 @@ use crate::error::ImageryError;
 /// A block, or why there is none.
 pub type Decoded = Result<Arc<Block>, ImageryError>;
 
+/// What becomes of a block that all have read who are expected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It stays while there is room: somebody may read it for something else.
+    Stays,
+    /// It leaves.
+    Leaves,
+}
+
 /// Which block of which file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -87,12 +96,11 @@ impl BlockCache {
         self.lock().bytes
     }
 
-    /// Says that one of those who are expected to read these blocks has done so; of each block how many they are. Once all
-    /// have, a block stays while there is room, or leaves, where they `are_last`.
-    pub fn read(&self, file: u64, level: usize, blocks: impl IntoIterator<Item = (BlockIndex, u32)>, are_last: bool) {
+    /// Says that one of those who are expected to read these blocks has done so; of each block how many they are.
+    pub fn read(&self, file: u64, level: usize, blocks: impl IntoIterator<Item = (BlockIndex, u32)>, then: Then) {
         let mut state = self.lock();
         for (block, readers) in blocks {
-            state.read(Key { file, level, row: block.row, col: block.col }, readers, are_last);
+            state.read(Key { file, level, row: block.row, col: block.col }, readers, then);
         }
     }
 
@@ -174,7 +182,7 @@ impl State {
         self.entries.get(&key)
     }
 
-    fn read(&mut self, key: Key, readers: u32, are_last: bool) {
+    fn read(&mut self, key: Key, readers: u32, then: Then) {
         let Some(Entry::Here { turn, reads, .. }) = self.entries.get_mut(&key) else { return };
         *reads += 1;
         if *reads < readers {
@@ -183,7 +191,7 @@ impl State {
         self.by_turn.remove(turn);
         turn.is_wanted = false;
         self.by_turn.insert(*turn, key);
-        if are_last {
+        if then == Then::Leaves {
             let turn = *turn;
             self.let_go(turn);
         }
@@ -298,16 +306,19 @@ mod tests {
         let (cache, fetched) = (BlockCache::new(250), Mutex::new(Vec::new()));
         values(&cache, &[0, 1], &fetched).await;
         // Of two readers of 0 and of 1, both have read 1.
-        cache.read(1, 0, [(at(0), 2), (at(1), 2)], false);
-        cache.read(1, 0, [(at(1), 2)], false);
-        values(&cache, &[2, 0], &fetched).await;
-        values(&cache, &[1], &fetched).await;
+        cache.read(1, 0, [(at(0), 2), (at(1), 2)], Then::Stays);
+        cache.read(1, 0, [(at(1), 2)], Then::Stays);
+        for col in [2, 0, 1] {
+            values(&cache, &[col], &fetched).await;
+        }
+        // 0 was used before 1, and stayed.
         assert_eq!(*fetched.lock().unwrap(), [0, 1, 2, 1]);
-        // Where nobody reads it again, it leaves at once.
         let bytes = cache.bytes();
-        cache.read(1, 0, [(at(1), 1), (at(2), 2)], true);
-        assert_eq!(cache.bytes(), bytes - 100);
-        values(&cache, &[2, 1], &fetched).await;
+        for left in [bytes, bytes - 100] {
+            cache.read(1, 0, [(at(1), 2)], Then::Leaves);
+            assert_eq!(cache.bytes(), left);
+        }
+        values(&cache, &[0, 1], &fetched).await;
         assert_eq!(fetched.into_inner().unwrap(), [0, 1, 2, 1, 1]);
     }
 

@@ -23,6 +23,7 @@ pub use self::extent::scene_rect;
 use self::in_flight::InFlight;
 use self::opened::Files;
 use crate::blocks::BlockCache;
+pub use crate::blocks::Then;
 use crate::error::ImageryError;
 use crate::store::Stores;
 use crate::warp::both;
@@ -45,8 +46,8 @@ pub struct Tiles {
     pub one: PixelRect,
     /// Side of each, without the halo, pixels of the grid.
     pub side_px: i32,
-    /// Whether nobody reads the pixels again after the tiles.
-    pub are_last: bool,
+    /// What becomes of a block that all tiles have read which reach it.
+    pub then: Then,
 }
 
 /// Who is told that a read gets on.
@@ -119,7 +120,7 @@ impl SceneReader {
     }
 
     /// The same reader, for rectangles that are tiles: blocks that all tiles which reach them have read are the first to
-    /// leave the cache.
+    /// leave the cache. To be used once for each scene that a tile reads, for the last time that it does.
     #[must_use]
     pub fn of_tiles(&self, tiles: Tiles) -> Self {
         Self { tiles: Some(tiles), ..self.clone() }

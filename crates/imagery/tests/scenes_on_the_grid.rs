@@ -8,7 +8,7 @@ use std::process::Command;
 use chrono::{TimeZone, Utc};
 use geo::MultiPolygon;
 use imagery::cog::write::{CogCrs, CogSpec, Overviews, write_cog};
-use imagery::scene_reader::{ReadCost, scene_rect};
+use imagery::scene_reader::{ReadCost, Then, Tiles, scene_rect};
 use imagery::{ImageryError, SceneReader, Stores};
 use survey::calibration::Registration;
 use survey::failure::FailureClass;
@@ -235,6 +235,39 @@ async fn rectangles_agree_in_their_overlap_and_each_block_is_decoded_once() {
     let bytes = cost.peak_bytes(whole.rows() as u64, whole.cols() as u64);
     // Two bands and a state, twice: as they lie in the file and on the grid.
     assert!(bytes > whole.pixels() as u64 * 18 && bytes < whole.pixels() as u64 * 22, "{bytes}");
+}
+
+#[tokio::test]
+async fn blocks_leave_when_the_last_tile_has_read_them_and_not_before() {
+    const SIDE: i32 = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("red.tif");
+    let red = picture(300, 260, 1);
+    // Where pixels are copied and where they are weighed.
+    for offset in [0.0, 0.4] {
+        let transform = north_up(1000.0 + offset, -2000.0 - offset, 1.0);
+        std::fs::write(&path, write_cog(&spec(300, 260, transform, &["red"]), &[&red]).unwrap()).unwrap();
+        let scene = scene(vec![asset(&path, UTM, transform, 300, 260, 16, 1)], vec![band("red", 0, 0)], vec![]);
+        let grid = Grid { crs: UTM.into(), resolution_m: 1.0 };
+        let tiles: Vec<PixelRect> = (19..=22)
+            .flat_map(|row| {
+                (9..=13).map(move |col| PixelRect::new(row * SIDE, col * SIDE, (row + 1) * SIDE, (col + 1) * SIDE))
+            })
+            .map(|tile| tile.grown(12))
+            .collect();
+        let uncorrected = Registration::default();
+        let whole = PixelRect::new(1990, 990, 2270, 1310);
+        for (then, again) in [(Then::Leaves, 25), (Then::Stays, 0)] {
+            let reader = reader(folder.path());
+            for &one in &tiles {
+                let reader = reader.of_tiles(Tiles { one, side_px: SIDE, then });
+                reader.read(&grid, &scene, &names(&["red"]), one, &uncorrected).await.unwrap();
+            }
+            assert_eq!(reader.blocks_decoded(), 25, "five by five, each once");
+            reader.read(&grid, &scene, &names(&["red"]), whole, &uncorrected).await.unwrap();
+            assert_eq!(reader.blocks_decoded(), 25 + again, "{then:?} at {offset}");
+        }
+    }
 }
 
 #[tokio::test]

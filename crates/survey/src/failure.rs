@@ -18,7 +18,7 @@ pub enum FailureClass {
     Poison,
     /// The store, the disk or the software is broken in a way that no retry mends.
     Fatal,
-    /// Somebody asked for it to stop.
+    /// It was stopped or never begun: somebody asked for that, its worker leaves, or its turn did not come.
     Cancelled,
 }
 

@@ -63,6 +63,14 @@ impl MemoryBudget {
         self.units.available_permits() as u64 * UNIT
     }
 
+    /// Whether `bytes` fit where nothing else runs.
+    ///
+    /// # Errors
+    /// [`JobError::TooLarge`] for what can never fit.
+    pub fn can_hold(&self, key: &str, bytes: u64) -> Result<(), JobError> {
+        self.units_of(key, bytes).map(|_| ())
+    }
+
     /// Waits until `bytes` are free and takes them. First come, first served: a large job is not overtaken for ever.
     ///
     /// # Errors

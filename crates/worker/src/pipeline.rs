@@ -1,4 +1,4 @@
-//! The worker at work: takes assignments as they come, does each as far as memory reaches, and reports.
+//! The worker at work: takes assignments as they come, does each when its turn comes, and reports.
 
 use std::sync::Arc;
 

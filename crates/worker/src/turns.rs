@@ -18,8 +18,8 @@ use crate::runner::{JobFailure, JobRunner, Work};
 
 /// A job that waits for its turn says so as often ...
 const WAIT: Duration = Duration::from_secs(1);
-/// ... and so long: a batch is worth two seconds.
-const LONGEST_WAIT: Duration = Duration::from_secs(120);
+/// ... and so long: a batch is worth two seconds, and a job that stands still is given up after minutes.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Gives out turns. Clones share them.
 #[derive(Clone)]
@@ -58,11 +58,12 @@ impl Turns {
     /// Waits for its turn. That is no standstill of the job, so it gets on meanwhile; where jobs before it hang, it is handed
     /// back.
     async fn turn(&self, key: &str, work: &Work) -> Result<Turn, JobFailure> {
+        let refused = |error: JobError| JobFailure { class: error.class(), message: error.to_string() };
+        self.budget.can_hold(key, work.job.memory).map_err(refused)?;
         let comes = async {
             // The semaphore is never closed.
             let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
-            let memory = self.budget.admit(key, work.job.memory).await;
-            let memory = memory.map_err(|error| JobFailure { class: error.class(), message: error.to_string() })?;
+            let memory = self.budget.admit(key, work.job.memory).await.map_err(refused)?;
             Ok(Turn { _slot: slot, _memory: memory })
         };
         let mut comes = pin!(comes);

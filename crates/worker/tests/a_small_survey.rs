@@ -336,6 +336,28 @@ async fn without_a_second_look_a_site_is_the_same_outline_and_no_scene_is_read_f
 }
 
 #[tokio::test]
+async fn a_scene_of_two_pairs_is_decoded_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for (tile_px, looks_again) in [(512, false), (300, false), (512, true)] {
+        let mut plan = plan(folder.path(), tile_px);
+        plan.detector.second_look = looks_again;
+        plan.scenes.push(scene(folder.path(), "last", 30, true));
+        let pair = plan.pairs[0].clone();
+        plan.pairs.push(ScenePair { after: 2, key: "before~last".into(), ..pair });
+        plan.cells.iter_mut().for_each(|cell| cell.pairs.push(1));
+        let mut survey = Survey::new(folder.path(), plan, 2).await;
+        let pairs = [JobKey::Calibrate(0), JobKey::Calibrate(1)];
+        for pair in pairs {
+            survey.job(pair, &[]).await;
+        }
+        for tile in survey.plan.tiles() {
+            survey.job(JobKey::Detect(tile), &pairs).await;
+        }
+        assert_eq!(survey.context.reader.blocks_decoded(), 3 * 16, "tiles of {tile_px} pixels");
+    }
+}
+
+#[tokio::test]
 async fn what_the_score_alone_finds_is_the_same_whatever_the_tiles_and_tells_what_the_ground_looks_like() {
     let folder = tempfile::tempdir().unwrap();
     let mut closed = Vec::new();

@@ -324,7 +324,7 @@ fn date_planes(looks: &DateLooks, valid: &Plane<i16>, means: &[f64]) -> DatePlan
 }
 
 /// Magnitude of the central differences; a neighbour that is not valid counts as the pixel itself.
-fn gradient_plane(brightness: &Plane<i16>, valid: &Plane<i16>) -> Plane<i16> {
+pub(super) fn gradient_plane(brightness: &Plane<i16>, valid: &Plane<i16>) -> Plane<i16> {
     let rect = brightness.rect();
     let mut gradient = Plane::filled(rect, 0_i16);
     rows_mut(&mut gradient).for_each(|(row, out)| {

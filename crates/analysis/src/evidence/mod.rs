@@ -32,8 +32,8 @@ pub(crate) use logarithm::ln;
 pub use preset::{Preset, Scale};
 pub(crate) use window::slide;
 
-/// Rows that are computed together: sums over the rows of a window around them are taken again by the next chunk, and its
-/// features (thirty values a pixel) ought to stay in the cache.
+/// Rows that are computed together. The next chunk takes the sums over the rows around them again; thirty features of each
+/// pixel are held meanwhile. Of 32, 64 and 128 rows of a tile, 32 were the fastest.
 const CHUNK_ROWS: usize = 32;
 
 /// The evidence of one pair over a rectangle.
@@ -256,6 +256,42 @@ mod tests {
         state.row_mut(-30)[seed as usize..40].fill(PixelState::Cloud);
         let planes = (0..names.len() as u32).map(plane).collect();
         SceneWindow { bands: names.iter().map(|name| BandName::new(name)).collect(), planes, state }
+    }
+
+    #[test]
+    fn gradients_are_those_of_the_definition() {
+        for (rows, cols) in [(7, 40), (1, 9), (9, 1), (2, 2), (1, 1)] {
+            let rect = PixelRect::new(-3, 5, rows - 3, cols + 5);
+            let noise = |at: i32| (at as u32).wrapping_mul(2_654_435_761) >> 16;
+            let plane = |of: &dyn Fn(i32) -> i16| Plane::from_vec(rect, (0..rows * cols).map(of).collect()).unwrap();
+            let valid = plane(&|at| i16::from(noise(at + 999) % 4 > 0));
+            let brightness = plane(&|at| (noise(at) % 4097) as i16 - 2048);
+            let gradient = base::gradient_plane(&brightness, &valid);
+            for (row, col) in (rect.row0..rect.row1).flat_map(|row| (rect.col0..rect.col1).map(move |col| (row, col))) {
+                let centre = brightness.get(row, col).unwrap();
+                let at = |row: i32, col: i32| match valid.get(row, col) {
+                    Some(1) => f32::from(brightness.get(row, col).unwrap()),
+                    _ => f32::from(centre),
+                };
+                let (dx, dy) = (at(row, col + 1) - at(row, col - 1), at(row + 1, col) - at(row - 1, col));
+                let expected = ((dx * dx + dy * dy).sqrt() * 0.5 + 0.5) as i16 * valid.get(row, col).unwrap();
+                assert_eq!(gradient.get(row, col), Some(expected), "{row} {col} of {rows} x {cols}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_feature_has_a_value_for_each_pixel() {
+        let names = &["blue", "green", "red", "nir"];
+        let (before, after) = (window(1, names), window(5, names));
+        let sample = CellSample { before: before.clone(), after: after.clone() };
+        let (grid, detector) = (Grid { crs: String::new(), resolution_m: 0.5 }, DetectorSpec::default());
+        let calibration = calibrate::fit(&[sample], &grid, survey::calibration::Registration::default(), &detector);
+        for (name, values) in fine_features(&before, &after, &calibration) {
+            let (least, most) = values.iter().fold((f32::MAX, f32::MIN), |(a, b), &value| (a.min(value), b.max(value)));
+            assert_eq!(values.len(), before.rect().pixels(), "{name}");
+            assert!(least < most, "{name}: {least} everywhere");
+        }
     }
 
     #[test]

@@ -87,7 +87,8 @@ impl Table {
         }
     }
 
-    /// The sums over the windows around the pixels of a row. Windows are cut at the ends of the rows and of the image.
+    /// The sums over the windows around the pixels of a row, as far as there are rows: those that it covers reach as far
+    /// as the windows, or to the end of the image.
     pub fn window_sums(&self, row: usize, radius: usize, out: &mut [i32]) {
         let cols = self.cols;
         let line = |row: usize| {
@@ -151,37 +152,32 @@ mod tests {
 
     #[test]
     fn window_sums_are_those_of_the_definition_wherever_the_scan_begins() {
-        let (cols, height) = (23_usize, 17_usize);
         let value = |row: usize, col: usize| ((row * 31 + col * 17) % 29) as i32 - 14;
-        let check = |radius: usize, row: usize, sums: &[i32]| {
-            for (col, &sum) in sums.iter().enumerate() {
-                let mut expected = 0;
-                for r in row.saturating_sub(radius)..(row + radius + 1).min(height) {
-                    for c in col.saturating_sub(radius)..(col + radius + 1).min(cols) {
-                        expected += value(r, c);
+        for (cols, height) in [(23_usize, 17_usize), (1, 9), (9, 1), (5, 5)] {
+            let read = |row: usize, out: &mut [i32]| {
+                out.iter_mut().enumerate().for_each(|(col, out)| *out = value(row, col));
+            };
+            for (radius, start) in [0, 1, 4, 12, 30].into_iter().flat_map(|radius| [(radius, 0), (radius, 5)]) {
+                let start = start.min(height - 1);
+                let check = |row: usize, sums: &[i32]| {
+                    for (col, &sum) in sums.iter().enumerate() {
+                        let rows = row.saturating_sub(radius)..(row + radius + 1).min(height);
+                        let cols = col.saturating_sub(radius)..(col + radius + 1).min(cols);
+                        let expected: i32 = rows.flat_map(|row| cols.clone().map(move |col| value(row, col))).sum();
+                        assert_eq!(sum, expected, "radius {radius}, row {row}, col {col} of {cols:?} x {height}");
                     }
-                }
-                assert_eq!(sum, expected, "radius {radius}, row {row}, col {col}");
-            }
-        };
-        for radius in [0, 1, 4, 12, 30] {
-            for start in [0, 5, 16] {
-                slide(
-                    cols,
-                    height,
-                    radius,
-                    start..height,
-                    |row, out| out.iter_mut().enumerate().for_each(|(col, out)| *out = value(row, col)),
-                    |row, sums| check(radius, row, sums),
-                );
-                let mut table = Table::new(cols, usize::saturating_sub(start, radius)..height);
+                };
+                slide(cols, height, radius, start..height, read, check);
+                // A table of the rows that two rows need.
+                let end = (start + 2).min(height);
+                let mut table = Table::new(cols, start.saturating_sub(radius)..(end + radius).min(height));
                 // What was there before does not matter.
                 table.fill(|_, out| out.fill(i32::MAX));
-                table.fill(|row, out| out.iter_mut().enumerate().for_each(|(col, out)| *out = value(row, col)));
-                for row in start..height {
+                table.fill(read);
+                for row in start..end {
                     let mut sums = vec![0; cols];
                     table.window_sums(row, radius, &mut sums);
-                    check(radius, row, &sums);
+                    check(row, &sums);
                 }
             }
         }

@@ -72,7 +72,7 @@ pub struct Args {
     #[arg(long, default_value_t = 1000)]
     calls_per_second: u32,
     /// Connections that one address may hold at the same time; more are closed at once. 0: any number.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 500)]
     connections_per_address: u32,
 }
 

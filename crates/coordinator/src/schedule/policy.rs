@@ -30,7 +30,7 @@ pub struct Policy {
     pub losses: u32,
     /// As `losses`, whatever becomes of others.
     pub most_losses: u32,
-    /// Times that leaving workers may hand a job back before that counts as a retry.
+    /// Times that workers may hand a job back, as they leave or have no turn for it, before that counts as a retry.
     pub hand_backs: u32,
     /// How long a job is kept from workers that it failed on, while there are others.
     pub avoidance: Duration,

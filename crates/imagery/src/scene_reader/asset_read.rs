@@ -155,7 +155,9 @@ impl Inner {
             failed.extend(read.failed);
             masks.push(read.rows);
         }
-        let needed = region.times(warp.sampling.average.map(i64::from));
+        let average = warp.sampling.average;
+        let needed = region.times(average.map(i64::from));
+        let scale = [0, 1].map(|axis| warp.sampling.step[axis] * f64::from(average[axis]));
         let blocks = blocks_of(level, warp.sampling.average, footprints);
         let bytes = block_bytes(raster, level);
         for batch in blocks.chunks(self.in_flight.batch(bytes)) {
@@ -183,10 +185,10 @@ impl Inner {
             request.watcher.gets_on();
         }
         if let Some(tiles) = request.tiles
-            && let Some(lattice) = Lattice::new(&tiles, rect, needed)
+            && let Some(lattice) = Lattice::new(&tiles, rect, needed, scale)
         {
             let readers = |&index: &BlockIndex| Some((index, lattice.readers(region_of(level, index)?)));
-            self.blocks.read(source.id, level_index, blocks.iter().filter_map(readers), tiles.are_last);
+            self.blocks.read(source.id, level_index, blocks.iter().filter_map(readers), tiles.then);
         }
         let scene = request.scene.id.0.clone();
         let (resampled, unreadable) = self

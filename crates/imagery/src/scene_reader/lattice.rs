@@ -17,18 +17,23 @@ pub(super) struct Lattice {
 }
 
 impl Lattice {
-    /// Of tiles of which one needs the pixels `needed` of the level for its part `rect`.
-    pub(super) fn new(tiles: &Tiles, rect: PixelRect, needed: Region) -> Option<Self> {
+    /// Of tiles of which one needs the pixels `needed` of the level for its part `rect`, at so many pixels of the level
+    /// for each of the grid. What is needed is cut where the level ends.
+    pub(super) fn new(tiles: &Tiles, rect: PixelRect, needed: Region, scale: [f64; 2]) -> Option<Self> {
         let one = tiles.one;
-        let along = |[from, to]: [i64; 2], [part0, part1]: [i32; 2], [all0, all1]: [i32; 2]| {
-            let scale = (to - from) as f64 / f64::from(part1 - part0);
-            let (before, after) = (f64::from(part0 - all0) * scale, f64::from(all1 - part1) * scale);
-            ([from as f64 - before, to as f64 + after], f64::from(tiles.side_px) * scale)
+        let along = |[from, to]: [i64; 2], [part0, part1]: [i32; 2], [all0, all1]: [i32; 2], scale: f64| {
+            let (mut from, mut to, whole) = (from as f64, to as f64, f64::from(part1 - part0) * scale);
+            match to - from < whole - 1.0 {
+                true if from <= 0.0 => from = to - whole,
+                true => to = from + whole,
+                false => {}
+            }
+            [from - f64::from(part0 - all0) * scale, to + f64::from(all1 - part1) * scale]
         };
-        let across = along([needed.x0, needed.x1], [rect.col0, rect.col1], [one.col0, one.col1]);
-        let down = along([needed.y0, needed.y1], [rect.row0, rect.row1], [one.row0, one.row1]);
-        let step = [across.1, down.1];
-        step.iter().all(|step| *step >= 1.0 && step.is_finite()).then_some(Self { needed: [across.0, down.0], step })
+        let across = along([needed.x0, needed.x1], [rect.col0, rect.col1], [one.col0, one.col1], scale[0]);
+        let down = along([needed.y0, needed.y1], [rect.row0, rect.row1], [one.row0, one.row1], scale[1]);
+        let step = scale.map(|scale| f64::from(tiles.side_px) * scale);
+        step.iter().all(|step| *step >= 1.0 && step.is_finite()).then_some(Self { needed: [across, down], step })
     }
 
     /// How many tiles need something of a block.
@@ -46,6 +51,7 @@ impl Lattice {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Then;
     use super::*;
 
     fn region(x0: i64, y0: i64, x1: i64, y1: i64) -> Region {
@@ -58,13 +64,18 @@ mod tests {
         for scale in [1, 2] {
             let of = |tile: i64| [(tile * 100 - 10) * scale, (tile * 100 + 110) * scale];
             let one = PixelRect::new(290, 190, 410, 310);
-            let tiles = Tiles { one, side_px: 100, are_last: false };
+            let (tiles, scales) = (Tiles { one, side_px: 100, then: Then::Stays }, [scale as f64; 2]);
             let needed = region(of(2)[0], of(3)[0], of(2)[1], of(3)[1]);
-            let lattice = Lattice::new(&tiles, one, needed).unwrap();
-            // A part of a tile tells of the whole.
+            let lattice = Lattice::new(&tiles, one, needed, scales).unwrap();
+            // A part of a tile tells of the whole, and so does one that the ends of the level cut.
             let part = region(needed.x0 + 30 * scale, needed.y0, needed.x1, needed.y1 - 50 * scale);
-            let of_part = Lattice::new(&tiles, PixelRect::new(290, 220, 360, 310), part).unwrap();
+            let of_part = Lattice::new(&tiles, PixelRect::new(290, 220, 360, 310), part, scales).unwrap();
             assert_eq!((lattice.needed, lattice.step), (of_part.needed, of_part.step));
+            let first = Tiles { one: PixelRect::new(-10, -10, 110, 110), ..tiles };
+            let cut = Lattice::new(&first, first.one, region(0, 0, 110 * scale, 110 * scale), scales).unwrap();
+            assert_eq!(cut.needed, [[-10.0 * scale as f64, 110.0 * scale as f64]; 2]);
+            let cut = region(needed.x0, needed.y0, needed.x1 - 40 * scale, needed.y1);
+            assert_eq!(Lattice::new(&tiles, one, cut, scales).unwrap().needed, lattice.needed);
             for (begin, end) in [(0, 5), (0, 64), (64, 128), (95, 105), (105, 115), (128, 192), (256, 512), (0, 1024)] {
                 let block = region(begin * scale, 40 * scale, end * scale, 60 * scale);
                 let reach = (-5..20).filter(|&tile| of(tile)[0] < block.x1 && block.x0 < of(tile)[1]).count();
@@ -76,9 +87,10 @@ mod tests {
     }
 
     #[test]
-    fn a_tile_that_needs_nothing_has_no_lattice() {
-        let tiles = Tiles { one: PixelRect::new(0, 0, 120, 120), side_px: 100, are_last: false };
-        assert!(Lattice::new(&tiles, tiles.one, region(5, 5, 5, 9)).is_none());
-        assert!(Lattice::new(&tiles, PixelRect::new(0, 0, 0, 0), region(0, 0, 9, 9)).is_none());
+    fn tiles_that_are_smaller_than_a_pixel_have_no_lattice() {
+        let tiles = Tiles { one: PixelRect::new(0, 0, 120, 120), side_px: 100, then: Then::Stays };
+        for scale in [0.001, 0.0, f64::NAN, f64::INFINITY] {
+            assert!(Lattice::new(&tiles, tiles.one, region(5, 5, 6, 9), [1.0, scale]).is_none());
+        }
     }
 }

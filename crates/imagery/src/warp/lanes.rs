@@ -98,3 +98,52 @@ fn weigh(weights: &[[f32; LANES]], samples: &[[f32; LANES]], before: usize) -> [
     }
     sum
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cog::{Block, Samples};
+    use crate::warp::source::{BandSource, Region, WindowBuilder};
+
+    const SIDE: u32 = 60;
+
+    fn noise(at: u32) -> f32 {
+        (at.wrapping_mul(2_654_435_761) >> 9) as f32 / 7.0
+    }
+
+    /// Two bands of noise.
+    fn window() -> SourceWindow {
+        let whole = Region { x0: 0, y0: 0, x1: i64::from(SIDE), y1: i64::from(SIDE) };
+        let source = |index| BandSource { index, scale: 1.0, offset: 0.0, nodata: vec![] };
+        let mut builder = WindowBuilder::new(whole, [1, 1], (SIDE, SIDE), vec![source(0), source(1)], None);
+        let samples = |band: u32| Samples::F32((0..SIDE * SIDE).map(|at| noise(at + band * 77_777)).collect());
+        builder.add(&Block { rows: SIDE, cols: SIDE, bands: vec![samples(0), samples(1)], mask: None }, 0, 0, &[]);
+        builder.finish()
+    }
+
+    #[test]
+    fn many_at_a_time_have_the_bits_of_each_alone() {
+        let window = window();
+        let kernels = [0.5, 0.8, 1.5, 1.999].map(|step| Kernel::new(step, 1e6));
+        assert_eq!(kernels.each_ref().map(Kernel::taps), [4, 6, 8, 10]);
+        for (kx, ky) in kernels.iter().flat_map(|kx| kernels.iter().map(move |ky| (kx, ky))) {
+            for count in [1, LANES - 1, LANES, LANES + 1, 2 * LANES + 1] {
+                let places: Vec<Place> = (0..count)
+                    .map(|index| {
+                        let at = |salt: usize| (noise((index * 31 + salt) as u32) as i64) % (40 << 10);
+                        let tap = |place: i64| Tap { first: place >> 10, phase: (place & 1023) as usize };
+                        (count - 1 - index, [tap(at(1)), tap(at(2))])
+                    })
+                    .collect();
+                let mut bands = [vec![0.0; count], vec![0.0; count]];
+                whole_kernels([kx, ky], &window, &places, &mut bands.each_mut().map(Vec::as_mut_slice));
+                for &(index, taps) in &places {
+                    for (band, values) in bands.iter().enumerate() {
+                        let alone = whole_kernel([kx, ky], &window, band, taps);
+                        assert_eq!(values[index].to_bits(), alone.to_bits(), "{} × {} taps", kx.taps(), ky.taps());
+                    }
+                }
+            }
+        }
+    }
+}

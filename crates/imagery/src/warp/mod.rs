@@ -6,7 +6,7 @@
 //! * [`kernel`]: the weights.
 //! * [`source`]: the raster's pixels that are needed.
 //! * [`masks`], [`mask_plane`]: what masks say of them.
-//! * [`resample`]: the pixels of the grid.
+//! * [`resample`]: the pixels of the grid; `lanes`: many of them at a time.
 //! * [`copy`]: the same where they coincide with the raster's.
 //!
 //! # Which pixels are valid

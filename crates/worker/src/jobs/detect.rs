@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use analysis::detect::{PairPixels, detect_tile, halo_px};
-use imagery::scene_reader::Tiles;
+use imagery::scene_reader::{Then, Tiles};
 use imagery::{ReadScene, UnreadablePart};
 use survey::calibration::{Calibration, IrMad, PairStatistics, Registration};
 use survey::findings::{Run, UnreadableNote};
@@ -35,18 +35,29 @@ pub(super) async fn run(
     let grown = tile.grown(halo);
     let calibrations = calibrations(context, job).await?;
     let identity = Registration::default();
-    let tiles = Tiles { one: grown, side_px: plan.tile_px, are_last: !plan.detector.second_look };
-    let reader = context.reader.of_tiles(tiles);
+    let asked: Vec<(u32, PixelRect)> = pairs_of(loaded, grown)
+        .into_iter()
+        .filter_map(|pair| needed(loaded, grown, halo, pair).map(|rect| (pair, rect)))
+        .collect();
+    let then = if plan.detector.second_look { Then::Stays } else { Then::Leaves };
+    let for_the_last_time = context.reader.of_tiles(Tiles { one: grown, side_px: plan.tile_px, then });
+    // A scene may stand in several pairs: the tile has read it when the last of them has.
+    let mut last: BTreeMap<u32, u32> = BTreeMap::new();
+    for &(pair, _) in &asked {
+        let (scene_pair, ..) = loaded.pair(job.key, pair)?;
+        last.extend([(scene_pair.before, pair), (scene_pair.after, pair)]);
+    }
+    let reader = |scene, pair| if last.get(&scene) == Some(&pair) { &for_the_last_time } else { &context.reader };
     let mut stats = JobStats { pixels: tile.pixels() as u64, ..JobStats::default() };
     let mut pixels: Vec<PairPixels> = Vec::new();
     let mut notes: BTreeMap<u32, BTreeSet<UnreadableNote>> = BTreeMap::new();
-    for pair in pairs_of(loaded, grown) {
+    for (pair, rect) in asked {
         let (scene_pair, before, after) = loaded.pair(job.key, pair)?;
         let calibration = calibrations.get(&pair).and_then(Option::as_ref);
         let correction = calibration.map(|calibration| calibration.registration).unwrap_or_default();
-        let Some(rect) = needed(loaded, grown, halo, pair) else { continue };
-        let earlier = reader.read(&plan.grid, before, &scene_pair.before_bands, rect, &identity);
-        let later = reader.read(&plan.grid, after, &scene_pair.after_bands, rect, &correction);
+        let [reads_before, reads_after] = [scene_pair.before, scene_pair.after].map(|scene| reader(scene, pair));
+        let earlier = reads_before.read(&plan.grid, before, &scene_pair.before_bands, rect, &identity);
+        let later = reads_after.read(&plan.grid, after, &scene_pair.after_bands, rect, &correction);
         let (mut earlier, mut later) =
             async { futures::try_join!(earlier, later) }.instrument(tracing::info_span!("fetch", pair)).await?;
         stats.add(&earlier);
