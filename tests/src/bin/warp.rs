@@ -2,7 +2,7 @@
 //! description and runs `rasterio` over the same pixels. Where `out` is named, the bands are written there one after the other,
 //! 32-bit floats of this machine.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a measuring tool")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a measuring tool")]
 
 use std::path::PathBuf;
 
