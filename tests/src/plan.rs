@@ -1,10 +1,12 @@
 //! Plans that need no scene and no border: for tests of what is done with jobs.
 
+use std::path::Path;
+
 use survey::county::County;
-use survey::grid::Grid;
+use survey::grid::{GeoTransform, Grid};
 use survey::ids::{CountyId, SceneId, SurveyId};
 use survey::plan::{Context, PlannedCell, SurveyPlan};
-use survey::scene::{BandName, Scene, ScenePair};
+use survey::scene::{Asset, BandName, Scene, SceneBand, ScenePair};
 use survey::spec::DetectorSpec;
 
 /// A scene without files, at 1 m.
@@ -22,6 +24,39 @@ pub fn scene(id: &str) -> Scene {
         bands: vec![],
         masks: vec![],
     }
+}
+
+/// A scene of one file of 16-bit samples, a band after the other.
+#[must_use]
+pub fn scene_of(
+    file: &Path,
+    crs: &str,
+    transform: GeoTransform,
+    [width, height]: [u32; 2],
+    bands: &[BandName],
+    nodata: Option<f64>,
+) -> Scene {
+    let asset = Asset {
+        href: format!("file://{}", file.display()),
+        crs: crs.into(),
+        transform,
+        width,
+        height,
+        bits_per_sample: 16,
+        band_count: bands.len() as u16,
+        size: None,
+        etag: None,
+        checksum: None,
+    };
+    let band = |(index, name): (u16, &BandName)| SceneBand {
+        name: name.clone(),
+        asset: 0,
+        index,
+        scale: 1.0,
+        offset: 0.0,
+        nodata,
+    };
+    Scene { assets: vec![asset], bands: (0..).zip(bands).map(band).collect(), ..scene("scene") }
 }
 
 /// A county without a border.

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::net::TcpStream;
+
 /// Counts the connections of each address. Clones count together.
 #[derive(Clone, Debug)]
 pub struct Door {
@@ -50,6 +52,12 @@ impl Door {
         }
         held.connections += 1;
         Some(Place { of: Some((self.clone(), address)) })
+    }
+
+    /// [`enter`](Self::enter) of a TCP connection.
+    #[must_use]
+    pub fn let_in(&self, connection: &TcpStream) -> Option<Place> {
+        self.enter(connection.peer_addr().ok().map(|address| address.ip()))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Inside>> {

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use survey::failure::FailureClass;
 use survey::job::Job;
 
+use crate::error::JobError;
 use crate::jobs::Committed;
 
 /// A job to do.
@@ -46,6 +47,12 @@ pub struct JobFailure {
     pub class: FailureClass,
     /// Why, in words.
     pub message: String,
+}
+
+impl From<JobError> for JobFailure {
+    fn from(error: JobError) -> Self {
+        Self { class: error.class(), message: error.to_string() }
+    }
 }
 
 /// Does jobs. Dropping the future stops the job at its next pause.

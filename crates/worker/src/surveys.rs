@@ -54,9 +54,7 @@ impl JobRunner for Surveys {
     fn run(&self, work: Work) -> BoxFuture<'_, Result<Committed, JobFailure>> {
         async move {
             let context = self.context(&work.output)?;
-            jobs::run(&context, &work.job, &work.progress)
-                .await
-                .map_err(|error| JobFailure { class: error.class(), message: error.to_string() })
+            Ok(jobs::run(&context, &work.job, &work.progress).await?)
         }
         .boxed()
     }

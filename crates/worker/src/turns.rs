@@ -48,22 +48,18 @@ impl Turns {
         // A panic ends this job and nothing else.
         let done = AssertUnwindSafe(runner.run(work)).catch_unwind().await;
         drop(turn);
-        done.unwrap_or_else(|panic| {
-            let error = JobError::of_panic(&key, panic.as_ref());
-            Err(JobFailure { class: error.class(), message: error.to_string() })
-        })
-        .map(|committed| (committed, began.elapsed()))
+        let committed = done.unwrap_or_else(|panic| Err(JobError::of_panic(&key, panic.as_ref()).into()))?;
+        Ok((committed, began.elapsed()))
     }
 
     /// Waits for its turn. That is no standstill of the job, so it gets on meanwhile; where jobs before it hang, it is handed
     /// back.
     async fn turn(&self, key: &str, work: &Work) -> Result<Turn, JobFailure> {
-        let refused = |error: JobError| JobFailure { class: error.class(), message: error.to_string() };
-        self.budget.can_hold(key, work.job.memory).map_err(refused)?;
+        self.budget.can_hold(key, work.job.memory)?;
         let comes = async {
             // The semaphore is never closed.
             let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
-            let memory = self.budget.admit(key, work.job.memory).await.map_err(refused)?;
+            let memory = self.budget.admit(key, work.job.memory).await?;
             Ok(Turn { _slot: slot, _memory: memory })
         };
         let mut comes = pin!(comes);

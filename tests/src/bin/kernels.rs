@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use analysis::calibrate::{CellSample, fit, register};
 use analysis::footprint;
 use analysis::{PairPixels, detect_tile, halo_px};
-use groundbreak_tests::plan::{county, pair, plan, scene};
+use groundbreak_tests::plan::{county, pair, plan, scene_of};
 use imagery::cog::write::{CogCrs, CogSpec, Overviews, write_cog};
 use imagery::{SceneReader, Stores};
 use survey::calibration::{Calibration, Registration};
@@ -19,7 +19,7 @@ use survey::findings::Run;
 use survey::grid::{Cell, GeoTransform, Grid, PixelRect};
 use survey::plan::{PlannedCell, SurveyPlan};
 use survey::raster::{PixelState, Plane, SceneWindow};
-use survey::scene::{Asset, BandName, Scene, SceneBand};
+use survey::scene::BandName;
 use survey::spec::DetectorSpec;
 
 const BANDS: [&str; 4] = ["blue", "green", "red", "nir"];
@@ -111,29 +111,8 @@ fn reading(folder: &Path, resolution_m: f64) -> Kernel {
     let slices: Vec<&[u16]> = bands.iter().map(Vec::as_slice).collect();
     let path = folder.join("scene.tif");
     std::fs::write(&path, write_cog(&spec, &slices).unwrap()).unwrap();
-    let asset = Asset {
-        href: format!("file://{}", path.display()),
-        crs: "EPSG:32652".into(),
-        transform,
-        width: SCENE_PX,
-        height: SCENE_PX,
-        bits_per_sample: 16,
-        band_count: 4,
-        size: None,
-        etag: None,
-        checksum: None,
-    };
-    let band = |(index, name): (u16, &BandName)| SceneBand {
-        name: name.clone(),
-        asset: 0,
-        index,
-        scale: 1.0,
-        offset: 0.0,
-        nodata: Some(0.0),
-    };
     let names = BANDS.map(BandName::new);
-    let bands = (0..).zip(&names).map(band).collect();
-    let scene = Scene { assets: vec![asset], bands, ..scene("scene") };
+    let scene = scene_of(&path, "EPSG:32652", transform, [SCENE_PX; 2], &names, Some(0.0));
     let grid = Grid { resolution_m, ..grid() };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let root = folder.display().to_string();

@@ -10,7 +10,7 @@ use groundbreak_tests::plan;
 use imagery::{SceneReader, Stores};
 use survey::calibration::Registration;
 use survey::grid::{GeoTransform, Grid, PixelRect};
-use survey::scene::{Asset, BandName, Scene, SceneBand};
+use survey::scene::BandName;
 
 /// Side of what is read at a time, pixels.
 const TILE_PX: usize = 1024;
@@ -26,28 +26,8 @@ fn main() {
     let [row0, col0, row1, col1]: [i32; 4] = serde_json::from_value(spec["rect"].clone()).unwrap();
 
     let names: Vec<BandName> = (0..number("bands")).map(|band| BandName::new(&format!("b{band}"))).collect();
-    let band = |(index, name): (u16, &BandName)| SceneBand {
-        name: name.clone(),
-        asset: 0,
-        index,
-        scale: 1.0,
-        offset: 0.0,
-        nodata: None,
-    };
-    let asset = Asset {
-        href: format!("file://{}", file.display()),
-        crs: text("crs"),
-        transform: GeoTransform { x0, x_per_col, x_per_row, y0, y_per_col, y_per_row },
-        width: number("width"),
-        height: number("height"),
-        bits_per_sample: 16,
-        band_count: names.len() as u16,
-        size: None,
-        etag: None,
-        checksum: None,
-    };
-    let bands = (0..).zip(&names).map(band).collect();
-    let scene = Scene { assets: vec![asset], bands, ..plan::scene("scene") };
+    let transform = GeoTransform { x0, x_per_col, x_per_row, y0, y_per_col, y_per_row };
+    let scene = plan::scene_of(&file, &text("crs"), transform, [number("width"), number("height")], &names, None);
     let grid = Grid { crs: text("grid"), resolution_m: spec["resolution"].as_f64().unwrap() };
 
     let rect = PixelRect::new(row0, col0, row1, col1);

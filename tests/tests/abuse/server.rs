@@ -22,7 +22,6 @@ use survey::grid::Cell;
 use survey::job::JobKey;
 use survey::plan::{PlannedCell, SurveyPlan};
 use tokio::io::DuplexStream;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 use tonic::transport::server::TcpIncoming;
@@ -77,9 +76,7 @@ pub async fn on_a_port(
     let address = incoming.local_addr().unwrap();
     let router = coordinator.add_to(service::server().layer(gate));
     let door = Door::new(NonZeroU32::new(CONNECTIONS));
-    let incoming = patience::heard(incoming, move |stream: &TcpStream| {
-        door.enter(stream.peer_addr().ok().map(|address| address.ip()))
-    });
+    let incoming = patience::heard(incoming, move |connection| door.let_in(connection));
     tokio::spawn(async move { router.serve_with_incoming(incoming).await.unwrap() });
     (address, coordinator, submission(&output).await)
 }

@@ -68,6 +68,8 @@ pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
 pub fn features(base: &BasePlanes, rows: Range<usize>) -> Vec<Vec<f32>> {
     let mut windows = Windows::new(base, rows);
     let mut planes: Vec<Vec<f32>> = FEATURES.iter().map(|_| Vec::new()).collect();
+    // Means that deviations and correlation are taken from, of the earlier date and of the later.
+    let (mut brightness, mut gradients) = (Vec::new(), Vec::new());
     // One plane after the other, so that its sums stay in the cache while windows of all radii are read from them.
     for (quantity, suffix, plane) in [
         ("score", "", &base.score),
@@ -90,15 +92,23 @@ pub fn features(base: &BasePlanes, rows: Range<usize>) -> Vec<Vec<f32>> {
                 logarithms(values);
             }
         }
+        match quantity {
+            "brightness" => brightness.push((plane, windows.mean(CONTRAST_RADIUS))),
+            "edges" => gradients.push((plane, windows.mean(CORRELATION_RADIUS))),
+            _ => {}
+        }
     }
     let mut put = |name: &str, values: Vec<f32>| {
         if let Some(at) = FEATURES.iter().position(|feature| *feature == name) {
             planes[at] = values;
         }
     };
-    put("contrast_4_before", windows.log_deviation(&base.before.brightness, CONTRAST_RADIUS));
-    put("contrast_4_after", windows.log_deviation(&base.after.brightness, CONTRAST_RADIUS));
-    put("correlation", windows.correlation(&base.before.gradient, &base.after.gradient));
+    for (name, (plane, mean)) in ["contrast_4_before", "contrast_4_after"].into_iter().zip(brightness) {
+        put(name, windows.log_deviation(plane, &mean));
+    }
+    if let [before, after] = &gradients[..] {
+        put("correlation", windows.correlation([before.0, after.0], [&before.1, &after.1]));
+    }
     planes
 }
 
@@ -178,11 +188,10 @@ impl<'a> Windows<'a> {
         self.means(radius, 1.0 / (UNIT * UNIT))
     }
 
-    fn log_deviation(&mut self, plane: &Plane<i16>, radius: usize) -> Vec<f32> {
-        self.of(plane);
-        let mean = self.mean(radius);
+    /// Logarithm of the standard deviation of a plane of which these are the means.
+    fn log_deviation(&mut self, plane: &Plane<i16>, mean: &[f32]) -> Vec<f32> {
         self.of_product(plane, plane);
-        let mut out = self.mean_product(radius);
+        let mut out = self.mean_product(CONTRAST_RADIUS);
         let ln = Logarithm::new();
         wide(|| {
             for (out, mean) in out.iter_mut().zip(mean) {
@@ -192,17 +201,13 @@ impl<'a> Windows<'a> {
         out
     }
 
-    /// Normalised cross-correlation of two planes; 1 where both are smooth (nothing to compare).
-    fn correlation(&mut self, a: &Plane<i16>, b: &Plane<i16>) -> Vec<f32> {
-        let [mean_a, mean_b] = [a, b].map(|plane| {
-            self.of(plane);
-            self.mean(CORRELATION_RADIUS)
-        });
+    /// Normalised cross-correlation of two planes of which these are the means; 1 where both are smooth (nothing to compare).
+    fn correlation(&mut self, [a, b]: [&Plane<i16>; 2], [mean_a, mean_b]: [&[f32]; 2]) -> Vec<f32> {
         let [aa, bb, mut out] = [(a, a), (b, b), (a, b)].map(|(one, other)| {
             self.of_product(one, other);
             self.mean_product(CORRELATION_RADIUS)
         });
-        let means = mean_a.iter().zip(&mean_b);
+        let means = mean_a.iter().zip(mean_b);
         let squares = aa.iter().zip(&bb);
         wide(|| {
             for ((out, (mean_a, mean_b)), (aa, bb)) in out.iter_mut().zip(means).zip(squares) {

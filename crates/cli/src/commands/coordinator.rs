@@ -14,7 +14,6 @@ use coordinator::door::Door;
 use coordinator::quota::Quotas;
 use coordinator::scaler::Scaler;
 use coordinator::{Coordinator, CoordinatorConfig, RuntimeClock, SlateStore, patience};
-use tokio::net::TcpStream;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
@@ -177,9 +176,7 @@ pub fn run(args: &Args) -> Result<()> {
         let router = router.add_service(Scaler::new(coordinator.clone()).service());
         let (leave, left) = tokio::sync::oneshot::channel::<()>();
         let door = Door::new(NonZeroU32::new(args.connections_per_address));
-        let incoming = patience::heard(incoming, move |stream: &TcpStream| {
-            door.enter(stream.peer_addr().ok().map(|address| address.ip()))
-        });
+        let incoming = patience::heard(incoming, move |connection| door.let_in(connection));
         let mut serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async {
             let _ = left.await;
         }));

@@ -22,6 +22,7 @@ use crate::crs::{Crs, Transformer};
 use crate::error::ImageryError;
 use crate::store::RemoteFile;
 use crate::warp::Warp;
+use crate::warp::geometry::Sampling;
 use crate::warp::mask_plane::{Lookup, MaskPlane, NoMask, PixelGrid};
 use crate::warp::source::{BandSource, MaskRows, Region, WindowBuilder};
 
@@ -155,9 +156,6 @@ impl Inner {
             failed.extend(read.failed);
             masks.push(read.rows);
         }
-        let average = warp.sampling.average;
-        let needed = region.times(average.map(i64::from));
-        let scale = [0, 1].map(|axis| warp.sampling.step[axis] * f64::from(average[axis]));
         let blocks = blocks_of(level, warp.sampling.average, footprints);
         let bytes = block_bytes(raster, level);
         for batch in blocks.chunks(self.in_flight.batch(bytes)) {
@@ -184,11 +182,13 @@ impl Inner {
             drop(held);
             request.watcher.gets_on();
         }
-        if let Some(tiles) = request.tiles
-            && let Some(lattice) = Lattice::new(&tiles, rect, needed, scale)
-        {
-            let readers = |&index: &BlockIndex| Some((index, lattice.readers(region_of(level, index)?)));
-            self.blocks.read(source.id, level_index, blocks.iter().filter_map(readers), tiles.then);
+        if let Some(tiles) = request.tiles {
+            let Sampling { average, step, .. } = warp.sampling;
+            let scale = [0, 1].map(|axis| step[axis] * f64::from(average[axis]));
+            if let Some(lattice) = Lattice::new(&tiles, rect, region.times(average.map(i64::from)), scale) {
+                let readers = |&index: &BlockIndex| Some((index, lattice.readers(region_of(level, index)?)));
+                self.blocks.read(source.id, level_index, blocks.iter().filter_map(readers), tiles.then);
+            }
         }
         let scene = request.scene.id.0.clone();
         let (resampled, unreadable) = self

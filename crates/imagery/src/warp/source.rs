@@ -197,12 +197,8 @@ impl WindowBuilder {
         alpha: Option<usize>,
     ) -> Self {
         let average = average.map(|count| i64::from(count.max(1)));
-        let pixels = Region {
-            x0: (region.x0 * average[0]).max(0),
-            y0: (region.y0 * average[1]).max(0),
-            x1: (region.x1 * average[0]).min(i64::from(level.0)),
-            y1: (region.y1 * average[1]).min(i64::from(level.1)),
-        };
+        let whole = Region { x0: 0, y0: 0, x1: i64::from(level.0), y1: i64::from(level.1) };
+        let pixels = region.times(average).intersection(&whole);
         let len = region.width() * region.height();
         let averaged = average != [1, 1];
         // Each plane is asked for by itself: a clone of the first would read its pages before they are written.
