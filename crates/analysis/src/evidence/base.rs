@@ -1,7 +1,5 @@
 //! What the windows of the evidence are taken over: per-pixel planes in fixed point, 1/256.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 use survey::calibration::Calibration;
 use survey::findings::Run;
@@ -51,14 +49,6 @@ pub struct BasePlanes {
     pub after: DatePlanes,
     /// What the bands of both scenes can say.
     pub colours: Colours,
-}
-
-impl BasePlanes {
-    /// The values of `rows`, counted from the first.
-    pub fn rows<'a>(&self, plane: &'a Plane<i16>, rows: &Range<usize>) -> &'a [i16] {
-        let cols = self.rect.cols();
-        &plane.data()[rows.start * cols..rows.end * cols]
-    }
 }
 
 /// Quantises to 1/256, saturating.

@@ -8,7 +8,7 @@ use survey::wide::wide;
 
 use super::base::{BasePlanes, UNIT};
 use super::logarithm::Logarithm;
-use super::model::{FEATURES, Model};
+use super::model::{FEATURES, Network, index_of};
 use super::window::Table;
 
 /// Radius of the windows of the gradients' correlation.
@@ -26,218 +26,243 @@ const STRIPPED: f32 = 4.0;
 /// Floor of a mean gradient and of a standard deviation, so that a smooth field has a logarithm.
 const FLOOR: f32 = 0.05;
 
-/// What the rows of a chunk say.
-pub struct FineRows {
+/// Radii of the windows of which means are taken: those of [`FEATURES`] and the two above.
+const RADII: [usize; 8] = [1, 2, CONTRAST_RADIUS, CORRELATION_RADIUS, 6, 8, 12, LARGEST_RADIUS];
+
+/// Features that are looked at one by one.
+const SCORE: usize = index_of("score_4");
+const BRIGHT_AFTER: usize = index_of("brightness_8_after");
+const SMOOTH_BEFORE: usize = index_of("edges_12_before");
+const EDGES: [usize; 2] = [index_of("edges_6_before"), index_of("edges_6_after")];
+const CONTRAST: [usize; 2] = [index_of("contrast_4_before"), index_of("contrast_4_after")];
+const CORRELATION: usize = index_of("correlation");
+
+/// Columns that are gone through together: what a row of them needs stays in the cache from quantity to quantity and up to the
+/// network. The next columns take the sums over those around them again.
+const STRETCH_COLS: usize = 256;
+
+/// What a row of a stretch says.
+pub struct FineRow<'a> {
     /// Log-odds of change.
-    pub logit: Vec<f32>,
-    /// `1 − NCC` of the gradients, 0 to 2.
-    pub structure: Vec<f32>,
-    /// Logarithm of edge density after over before.
-    pub edge_growth: Vec<f32>,
-    /// Edge density before, logarithm.
-    pub edges_before: Vec<f32>,
+    pub logit: &'a [f32],
+    /// Normalised cross-correlation of the gradients, −1 to 1: high where structure stays.
+    pub correlation: &'a [f32],
+    /// Edge density before and after, logarithm.
+    pub edges: [&'a [f32]; 2],
 }
 
-/// The evidence of `rows` (counted from the first row of the planes).
-#[must_use]
-pub fn fine_rows(base: &BasePlanes, rows: Range<usize>) -> FineRows {
-    let model = Model::of(base.colours.has_colour);
-    let size = rows.len() * base.rect.cols();
-    let planes = features(base, rows);
-    let mut logit = vec![0.0; size];
-    model.logits(&planes, &mut logit);
-    let plane = |name: &str| FEATURES.iter().position(|other| *other == name).and_then(|at| planes.get(at));
-    let zeros = vec![0.0; size];
-    let plane = |name: &str| plane(name).unwrap_or(&zeros);
-    let (bright, score, smooth) = (plane("brightness_8_after"), plane("score_4"), plane("edges_12_before"));
-    wide(|| {
-        for (((logit, bright), score), smooth) in logit.iter_mut().zip(bright).zip(score).zip(smooth) {
-            *logit = logit.max(STRIPPED * (bright - BRIGHT).min(*score).min(SMOOTH - smooth));
-        }
-    });
-    let edges_before = plane("edges_6_before").clone();
-    FineRows {
-        logit,
-        structure: plane("correlation").iter().map(|correlation| 1.0 - correlation).collect(),
-        edge_growth: plane("edges_6_after").iter().zip(&edges_before).map(|(after, before)| after - before).collect(),
-        edges_before,
-    }
+/// The columns of an image in parts that [`Stretch`] goes through.
+pub fn stretches(cols: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..cols).step_by(STRETCH_COLS).map(move |first| first..(first + STRETCH_COLS).min(cols))
 }
 
-/// The values of each feature over `rows`, in the order of [`FEATURES`].
-pub fn features(base: &BasePlanes, rows: Range<usize>) -> Vec<Vec<f32>> {
-    let mut windows = Windows::new(base, rows);
-    let mut planes: Vec<Vec<f32>> = FEATURES.iter().map(|_| Vec::new()).collect();
-    // Means that deviations and correlation are taken from, of the earlier date and of the later.
-    let (mut brightness, mut gradients) = (Vec::new(), Vec::new());
-    // One plane after the other, so that its sums stay in the cache while windows of all radii are read from them.
-    for (quantity, suffix, plane) in [
-        ("score", "", &base.score),
-        ("brightness", "_before", &base.before.brightness),
-        ("brightness", "_after", &base.after.brightness),
-        ("vegetation", "_before", &base.before.vegetation),
-        ("vegetation", "_after", &base.after.vegetation),
-        ("hue", "_before", &base.before.hue),
-        ("hue", "_after", &base.after.hue),
-        ("edges", "_before", &base.before.gradient),
-        ("edges", "_after", &base.after.gradient),
-    ] {
-        windows.of(plane);
-        for (feature, values) in FEATURES.iter().zip(&mut planes) {
-            let Some(radius) = feature.strip_suffix(suffix).and_then(|what| radius_of(what, quantity)) else {
-                continue;
+/// What window sums are taken of.
+#[derive(Clone, Copy)]
+enum Quantity<'a> {
+    Plane(&'a Plane<i16>),
+    Product(&'a Plane<i16>, &'a Plane<i16>),
+}
+
+/// Some columns of the planes of a pair, from a row on downwards.
+pub struct Stretch<'a> {
+    base: &'a BasePlanes,
+    cols: Range<usize>,
+    /// The same and those around them that windows reach.
+    reach: Range<usize>,
+    valid: Table,
+    quantities: Vec<(Quantity<'a>, Table, Vec<Mean>)>,
+    network: Network,
+    /// By index into [`RADII`]: 1 / number of valid pixels; 0 where there is none.
+    inverse: [Vec<f32>; RADII.len()],
+    sums: Vec<i32>,
+    /// By feature, and then what features are made of.
+    values: Vec<Vec<f32>>,
+    logit: Vec<f32>,
+}
+
+/// A mean over windows that a quantity is asked for.
+#[derive(Clone, Copy)]
+struct Mean {
+    /// Index into [`RADII`].
+    radius: usize,
+    /// Which of [`Stretch::values`] it is.
+    value: usize,
+    /// Whether its logarithm is taken.
+    is_logarithm: bool,
+}
+
+/// What features are made of, behind the features: means, of squares and of the product too.
+const BRIGHTNESS: [usize; 2] = [FEATURES.len(), FEATURES.len() + 1];
+const BRIGHTNESS_SQUARES: [usize; 2] = [FEATURES.len() + 2, FEATURES.len() + 3];
+const GRADIENT: [usize; 2] = [FEATURES.len() + 4, FEATURES.len() + 5];
+const GRADIENT_SQUARES: [usize; 2] = [FEATURES.len() + 6, FEATURES.len() + 7];
+const GRADIENT_PRODUCT: usize = FEATURES.len() + 8;
+const VALUES: usize = FEATURES.len() + 9;
+
+impl<'a> Stretch<'a> {
+    /// The columns `cols`, from a row (counted from the first of the planes) on.
+    #[must_use]
+    pub fn new(base: &'a BasePlanes, cols: Range<usize>, row: usize) -> Self {
+        let reach = cols.start.saturating_sub(LARGEST_RADIUS)..(cols.end + LARGEST_RADIUS).min(base.rect.cols());
+        let table = |radius: usize| Table::new(reach.len(), radius, row.saturating_sub(radius));
+        let mean = |radius: usize, value: usize| {
+            let radius = RADII.iter().position(|&other| other == radius).unwrap_or_default();
+            Mean { radius, value, is_logarithm: value < FEATURES.len() && FEATURES[value].starts_with("edges") }
+        };
+        let (before, after) = (&base.before, &base.after);
+        let planes = [
+            ("score", "", &base.score, None),
+            ("brightness", "_before", &before.brightness, Some(mean(CONTRAST_RADIUS, BRIGHTNESS[0]))),
+            ("brightness", "_after", &after.brightness, Some(mean(CONTRAST_RADIUS, BRIGHTNESS[1]))),
+            ("vegetation", "_before", &before.vegetation, None),
+            ("vegetation", "_after", &after.vegetation, None),
+            ("hue", "_before", &before.hue, None),
+            ("hue", "_after", &after.hue, None),
+            ("edges", "_before", &before.gradient, Some(mean(CORRELATION_RADIUS, GRADIENT[0]))),
+            ("edges", "_after", &after.gradient, Some(mean(CORRELATION_RADIUS, GRADIENT[1]))),
+        ];
+        let products = [
+            (&before.brightness, &before.brightness, mean(CONTRAST_RADIUS, BRIGHTNESS_SQUARES[0])),
+            (&after.brightness, &after.brightness, mean(CONTRAST_RADIUS, BRIGHTNESS_SQUARES[1])),
+            (&before.gradient, &before.gradient, mean(CORRELATION_RADIUS, GRADIENT_SQUARES[0])),
+            (&after.gradient, &after.gradient, mean(CORRELATION_RADIUS, GRADIENT_SQUARES[1])),
+            (&before.gradient, &after.gradient, mean(CORRELATION_RADIUS, GRADIENT_PRODUCT)),
+        ];
+        let of_planes = planes.into_iter().map(|(name, suffix, plane, part)| {
+            let radius_of = |feature: &str| -> Option<usize> {
+                feature.strip_suffix(suffix)?.strip_prefix(name)?.strip_prefix('_')?.parse().ok()
             };
-            *values = windows.mean(radius);
-            if quantity == "edges" {
-                logarithms(values);
+            let features = FEATURES.iter().enumerate();
+            let means = features.filter_map(|(value, feature)| Some(mean(radius_of(feature)?, value))).chain(part);
+            (Quantity::Plane(plane), table(LARGEST_RADIUS), means.collect())
+        });
+        let of_products =
+            products.into_iter().map(|(a, b, mean)| (Quantity::Product(a, b), table(RADII[mean.radius]), vec![mean]));
+        let line = || vec![0.0; cols.len()];
+        Self {
+            base,
+            valid: table(LARGEST_RADIUS),
+            quantities: of_planes.chain(of_products).collect(),
+            network: Network::of(base.colours.has_colour),
+            inverse: std::array::from_fn(|_| line()),
+            sums: vec![0; cols.len()],
+            values: (0..VALUES).map(|_| line()).collect(),
+            logit: line(),
+            cols,
+            reach,
+        }
+    }
+
+    /// What a row says: the first, or the one below the last.
+    pub fn row(&mut self, row: usize) -> FineRow<'_> {
+        self.means(row);
+        self.shapes();
+        let features = &self.values[..FEATURES.len()];
+        self.network.logits(features, &mut self.logit);
+        let logits = self.logit.iter_mut();
+        let looks = features[BRIGHT_AFTER].iter().zip(&features[SCORE]).zip(&features[SMOOTH_BEFORE]);
+        wide(|| {
+            for (logit, ((bright, score), smooth)) in logits.zip(looks) {
+                *logit = logit.max(STRIPPED * (bright - BRIGHT).min(*score).min(SMOOTH - smooth));
+            }
+        });
+        let edges = EDGES.map(|edges| &features[edges][..]);
+        FineRow { logit: &self.logit, correlation: &features[CORRELATION], edges }
+    }
+
+    /// Means over the windows around the pixels of a row.
+    fn means(&mut self, row: usize) {
+        let Self { base, cols, reach, valid, quantities, inverse, sums, values, .. } = self;
+        let (height, first) = (base.rect.rows(), cols.start - reach.start);
+        valid.roll(row, height, |row, out| Quantity::Plane(&base.valid).read(row, reach.clone(), out));
+        for (radius, inverse) in RADII.into_iter().zip(inverse.iter_mut()) {
+            valid.window_sums(row, first, radius, sums);
+            let pixels = inverse.iter_mut().zip(sums.iter());
+            wide(|| pixels.for_each(|(inverse, &count)| *inverse = if count > 0 { 1.0 / count as f32 } else { 0.0 }));
+        }
+        let ln = Logarithm::new();
+        for (quantity, table, means) in quantities {
+            table.roll(row, height, |row, out| quantity.read(row, reach.clone(), out));
+            let unit = quantity.unit();
+            for &Mean { radius, value, is_logarithm } in means.iter() {
+                table.window_sums(row, first, RADII[radius], sums);
+                let means = &mut values[value];
+                let pixels = means.iter_mut().zip(sums.iter()).zip(&inverse[radius]);
+                wide(|| pixels.for_each(|((mean, &sum), inverse)| *mean = sum as f32 * inverse * unit));
+                if is_logarithm {
+                    wide(|| means.iter_mut().for_each(|mean| *mean = ln.of(*mean + FLOOR)));
+                }
             }
         }
-        match quantity {
-            "brightness" => brightness.push((plane, windows.mean(CONTRAST_RADIUS))),
-            "edges" => gradients.push((plane, windows.mean(CORRELATION_RADIUS))),
-            _ => {}
-        }
     }
-    let mut put = |name: &str, values: Vec<f32>| {
-        if let Some(at) = FEATURES.iter().position(|feature| *feature == name) {
-            planes[at] = values;
+
+    /// Contrast, the logarithm of brightness' deviation, and the correlation of the gradients.
+    fn shapes(&mut self) {
+        let (features, parts) = self.values.split_at_mut(FEATURES.len());
+        let part = |value: usize| &parts[value - FEATURES.len()][..];
+        let ln = Logarithm::new();
+        for date in 0..2 {
+            let (means, squares) = (part(BRIGHTNESS[date]), part(BRIGHTNESS_SQUARES[date]));
+            let pixels = features[CONTRAST[date]].iter_mut().zip(means).zip(squares);
+            wide(|| {
+                for ((out, mean), squares) in pixels {
+                    *out = ln.of((squares - mean * mean).max(0.0).sqrt() + FLOOR);
+                }
+            });
         }
-    };
-    for (name, (plane, mean)) in ["contrast_4_before", "contrast_4_after"].into_iter().zip(brightness) {
-        put(name, windows.log_deviation(plane, &mean));
+        let means = part(GRADIENT[0]).iter().zip(part(GRADIENT[1]));
+        let squares = part(GRADIENT_SQUARES[0]).iter().zip(part(GRADIENT_SQUARES[1]));
+        let pixels = features[CORRELATION].iter_mut().zip(part(GRADIENT_PRODUCT)).zip(means.zip(squares));
+        wide(|| {
+            for ((out, product), ((mean_a, mean_b), (squares_a, squares_b))) in pixels {
+                let variance_a = (squares_a - mean_a * mean_a).max(0.0);
+                let variance_b = (squares_b - mean_b * mean_b).max(0.0);
+                let covariance = product - mean_a * mean_b;
+                // 1 where both are smooth: there is nothing to compare.
+                *out = ((covariance + 0.01) / ((variance_a * variance_b).sqrt() + 0.01)).clamp(-1.0, 1.0);
+            }
+        });
     }
-    if let [before, after] = &gradients[..] {
-        put("correlation", windows.correlation([before.0, after.0], [&before.1, &after.1]));
+}
+
+/// The values of each feature over the planes, in the order of [`FEATURES`].
+#[must_use]
+pub fn features(base: &BasePlanes) -> Vec<Vec<f32>> {
+    let (rows, cols) = (base.rect.rows(), base.rect.cols());
+    let mut planes: Vec<Vec<f32>> = FEATURES.iter().map(|_| vec![0.0; rows * cols]).collect();
+    for part in stretches(cols) {
+        let mut stretch = Stretch::new(base, part.clone(), 0);
+        for row in 0..rows {
+            stretch.row(row);
+            for (plane, values) in planes.iter_mut().zip(&stretch.values) {
+                plane[row * cols..][part.clone()].copy_from_slice(values);
+            }
+        }
     }
     planes
 }
 
-/// The radius of `score_12`, where the quantity is `score`.
-fn radius_of(feature: &str, quantity: &str) -> Option<usize> {
-    feature.strip_prefix(quantity)?.strip_prefix('_')?.parse().ok()
-}
-
-/// Window means over valid pixels for a chunk of rows.
-struct Windows<'a> {
-    base: &'a BasePlanes,
-    rows: Range<usize>,
-    /// By radius: 1 / number of valid pixels; 0 where there is none.
-    inverse: Vec<(usize, Vec<f32>)>,
-    /// Of the plane that is looked at.
-    table: Table,
-}
-
-impl<'a> Windows<'a> {
-    fn new(base: &'a BasePlanes, rows: Range<usize>) -> Self {
-        let reach = rows.start.saturating_sub(LARGEST_RADIUS)..(rows.end + LARGEST_RADIUS).min(base.rect.rows());
-        let mut windows = Self { base, rows, inverse: Vec::new(), table: Table::new(base.rect.cols(), reach) };
-        windows.of(&base.valid);
-        windows.inverse = [1, 2, CONTRAST_RADIUS, CORRELATION_RADIUS, 6, 8, 12, LARGEST_RADIUS]
-            .map(|radius| {
-                let inverse = windows.each(radius, |_, counts, inverse| {
-                    let pixels = inverse.iter_mut().zip(counts);
-                    wide(|| {
-                        pixels.for_each(|(inverse, &count)| {
-                            *inverse = if count > 0 { 1.0 / count as f32 } else { 0.0 };
-                        });
-                    });
-                });
-                (radius, inverse)
-            })
-            .into();
-        windows
-    }
-
-    /// Looks at a plane.
-    fn of(&mut self, plane: &Plane<i16>) {
-        self.table.fill(|row, out| copy(plane, row, out));
-    }
-
-    /// Looks at the product of two planes.
-    fn of_product(&mut self, a: &Plane<i16>, b: &Plane<i16>) {
-        self.table.fill(|row, out| product(a, b, row, out));
-    }
-
-    /// What `make` makes of the sums over the windows of each row, counted from the first.
-    fn each(&self, radius: usize, make: impl Fn(usize, &[i32], &mut [f32])) -> Vec<f32> {
-        let cols = self.base.rect.cols();
-        let mut out = vec![0.0; self.rows.len() * cols];
-        let mut sums = vec![0; cols];
-        for (index, out) in out.chunks_exact_mut(cols.max(1)).enumerate() {
-            self.table.window_sums(self.rows.start + index, radius, &mut sums);
-            make(index, &sums, out);
+impl Quantity<'_> {
+    /// The values of some columns of a row.
+    fn read(self, row: usize, cols: Range<usize>, out: &mut [i32]) {
+        let line = |plane: &'_ Plane<i16>| plane.rect().row0 + row as i32;
+        match self {
+            Self::Plane(plane) => {
+                let pixels = out.iter_mut().zip(&plane.row(line(plane))[cols]);
+                wide(|| pixels.for_each(|(out, &value)| *out = i32::from(value)));
+            }
+            Self::Product(a, b) => {
+                let pixels = out.iter_mut().zip(a.row(line(a))[cols.clone()].iter().zip(&b.row(line(b))[cols]));
+                wide(|| pixels.for_each(|(out, (&a, &b))| *out = i32::from(a) * i32::from(b)));
+            }
         }
-        out
     }
 
-    /// Means over the windows, in units of `scale`.
-    fn means(&self, radius: usize, scale: f32) -> Vec<f32> {
-        let cols = self.base.rect.cols();
-        let inverse = self.inverse.iter().find(|(other, _)| *other == radius).map_or(&[][..], |(_, inverse)| inverse);
-        self.each(radius, |index, sums, out| {
-            let pixels = out.iter_mut().zip(sums).zip(&inverse[index * cols..]);
-            wide(|| pixels.for_each(|((out, &sum), inverse)| *out = sum as f32 * inverse * scale));
-        })
+    /// What one is worth.
+    fn unit(self) -> f32 {
+        match self {
+            Self::Plane(_) => 1.0 / UNIT,
+            Self::Product(..) => 1.0 / (UNIT * UNIT),
+        }
     }
-
-    fn mean(&self, radius: usize) -> Vec<f32> {
-        self.means(radius, 1.0 / UNIT)
-    }
-
-    fn mean_product(&self, radius: usize) -> Vec<f32> {
-        self.means(radius, 1.0 / (UNIT * UNIT))
-    }
-
-    /// Logarithm of the standard deviation of a plane of which these are the means.
-    fn log_deviation(&mut self, plane: &Plane<i16>, mean: &[f32]) -> Vec<f32> {
-        self.of_product(plane, plane);
-        let mut out = self.mean_product(CONTRAST_RADIUS);
-        let ln = Logarithm::new();
-        wide(|| {
-            for (out, mean) in out.iter_mut().zip(mean) {
-                *out = ln.of((*out - mean * mean).max(0.0).sqrt() + FLOOR);
-            }
-        });
-        out
-    }
-
-    /// Normalised cross-correlation of two planes of which these are the means; 1 where both are smooth (nothing to compare).
-    fn correlation(&mut self, [a, b]: [&Plane<i16>; 2], [mean_a, mean_b]: [&[f32]; 2]) -> Vec<f32> {
-        let [aa, bb, mut out] = [(a, a), (b, b), (a, b)].map(|(one, other)| {
-            self.of_product(one, other);
-            self.mean_product(CORRELATION_RADIUS)
-        });
-        let means = mean_a.iter().zip(mean_b);
-        let squares = aa.iter().zip(&bb);
-        wide(|| {
-            for ((out, (mean_a, mean_b)), (aa, bb)) in out.iter_mut().zip(means).zip(squares) {
-                let variance_a = (aa - mean_a * mean_a).max(0.0);
-                let variance_b = (bb - mean_b * mean_b).max(0.0);
-                let covariance = *out - mean_a * mean_b;
-                *out = ((covariance + 0.01) / ((variance_a * variance_b).sqrt() + 0.01)).clamp(-1.0, 1.0);
-            }
-        });
-        out
-    }
-}
-
-/// ln(value + [`FLOOR`]).
-fn logarithms(values: &mut [f32]) {
-    let ln = Logarithm::new();
-    wide(|| values.iter_mut().for_each(|value| *value = ln.of(*value + FLOOR)));
-}
-
-fn line(plane: &Plane<i16>, row: usize) -> &[i16] {
-    plane.row(plane.rect().row0 + row as i32)
-}
-
-fn copy(plane: &Plane<i16>, row: usize, out: &mut [i32]) {
-    let pixels = out.iter_mut().zip(line(plane, row));
-    wide(|| pixels.for_each(|(out, &value)| *out = i32::from(value)));
-}
-
-fn product(a: &Plane<i16>, b: &Plane<i16>, row: usize, out: &mut [i32]) {
-    let lines = line(a, row).iter().zip(line(b, row));
-    let pixels = out.iter_mut().zip(lines);
-    wide(|| pixels.for_each(|(out, (&a, &b))| *out = i32::from(a) * i32::from(b)));
 }

@@ -26,15 +26,16 @@ use survey::wide::wide;
 use crate::cloud;
 use crate::detect::Detector;
 pub(crate) use base::quantise;
-use base::{BasePlanes, DateLooks, base_planes, score_plane};
+use base::{BasePlanes, DateLooks, DatePlanes, base_planes, score_plane};
 pub(crate) use blocks::in_blocks;
+use fine::{FineRow, Stretch, stretches};
 pub(crate) use logarithm::ln;
 pub use preset::{Preset, Scale};
+use spectral::spectral_rows;
 pub(crate) use window::slide;
 
-/// Rows that are computed together. The next chunk takes the sums over the rows around them again; thirty features of each
-/// pixel are held meanwhile. Of 32, 64 and 128 rows of a tile, 32 were the fastest.
-const CHUNK_ROWS: usize = 32;
+/// Rows that are computed one after the other. The next chunk takes the sums over the rows around them again.
+const CHUNK_ROWS: usize = 256;
 
 /// The evidence of one pair over a rectangle.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,32 +72,15 @@ pub fn pair_evidence(
         return score_alone(score_plane(before, after, &state, calibration), state);
     }
     let base = base_planes(before, after, &state, calibration);
-    let starts: Vec<usize> = (0..rect.rows()).step_by(CHUNK_ROWS).collect();
-    let chunks: Vec<Chunk> = starts
-        .par_iter()
-        .map(|&start| {
-            let rows = start..(start + CHUNK_ROWS).min(rect.rows());
-            let (mut chunk, edges) = match preset.scale {
-                Scale::Fine => {
-                    let found = fine::fine_rows(&base, rows.clone());
-                    let (structure, growth) = (quantised(&found.structure), quantised(&found.edge_growth));
-                    (Chunk { structure, growth, ..Chunk::of(quantised(&found.logit)) }, Some(found.edges_before))
-                }
-                scale => {
-                    let irmad = &calibration.irmad;
-                    let logit = spectral::spectral_rows(&base, before, after, irmad, scale, rows.clone());
-                    (Chunk::of(quantised(&logit)), None)
-                }
-            };
-            let valid = base.rows(&base.valid, &rows);
-            for values in [&mut chunk.logit, &mut chunk.structure, &mut chunk.growth] {
-                values.iter_mut().zip(valid).for_each(|(value, valid)| *value *= valid);
-            }
-            chunk.cover = covers(&base, &rows, edges.as_deref());
-            chunk
-        })
-        .collect();
-    assemble(base, state, &chunks)
+    let mut spoken = Spoken::nothing(rect);
+    spoken.chunks(rect.cols()).for_each(|(first, mut chunk)| match preset.scale {
+        Scale::Fine => chunk.fine(&base, first),
+        scale => {
+            let rows = first..first + chunk.rows(&base);
+            chunk.spectral(&base, rows.clone(), &spectral_rows(&base, before, after, &calibration.irmad, scale, rows));
+        }
+    });
+    spoken.with(base, state)
 }
 
 /// The evidence of the detectors that decide by the score: what the ground looks like is asked for later, where it changed
@@ -145,61 +129,121 @@ impl<'a> PairLooks<'a> {
     }
 }
 
-/// What the rows of a chunk say. `structure` and `growth` are empty where there is no such evidence.
-struct Chunk {
-    logit: Vec<i16>,
-    structure: Vec<i16>,
-    growth: Vec<i16>,
-    cover: Vec<Cover>,
+/// What is found beside the base planes.
+struct Spoken<P, C> {
+    logit: P,
+    structure: P,
+    growth: P,
+    cover: C,
 }
 
-impl Chunk {
-    fn of(logit: Vec<i16>) -> Self {
-        Self { logit, structure: Vec::new(), growth: Vec::new(), cover: Vec::new() }
+impl Spoken<Plane<i16>, Plane<Cover>> {
+    fn nothing(rect: PixelRect) -> Self {
+        let plane = || Plane::filled(rect, 0);
+        Self { logit: plane(), structure: plane(), growth: plane(), cover: Plane::filled(rect, Cover::Unknown) }
+    }
+
+    /// Rows that are computed together, each with the first of them.
+    fn chunks(&mut self, cols: usize) -> impl ParallelIterator<Item = (usize, Spoken<&mut [i16], &mut [Cover]>)> {
+        let size = (CHUNK_ROWS * cols).max(1);
+        let Self { logit, structure, growth, cover } = self;
+        let [logit, structure, growth] = [logit, structure, growth].map(|plane| plane.data_mut().par_chunks_mut(size));
+        let planes = logit.zip(structure).zip(growth).zip(cover.data_mut().par_chunks_mut(size)).enumerate();
+        planes.map(|(index, (((logit, structure), growth), cover))| {
+            (index * CHUNK_ROWS, Spoken { logit, structure, growth, cover })
+        })
+    }
+
+    fn with(self, base: BasePlanes, state: Plane<PixelState>) -> PairEvidence {
+        let mut channels: [Plane<i16>; EVIDENCE_CHANNELS] =
+            std::array::from_fn(|_| Plane::filled(PixelRect::new(0, 0, 0, 0), 0));
+        for (channel, plane) in [
+            (EvidenceChannel::Logit, self.logit),
+            (EvidenceChannel::Score, base.score),
+            (EvidenceChannel::Structure, self.structure),
+            (EvidenceChannel::VegetationBefore, base.before.index),
+            (EvidenceChannel::VegetationAfter, base.after.index),
+            (EvidenceChannel::EdgeGrowth, self.growth),
+            (EvidenceChannel::BrightnessAfter, base.after.brightness),
+            (EvidenceChannel::BrightnessBefore, base.before.brightness),
+        ] {
+            channels[channel as usize] = plane;
+        }
+        PairEvidence { channels, cover_before: self.cover, state }
     }
 }
 
-fn quantised(values: &[f32]) -> Vec<i16> {
-    let mut out = vec![0; values.len()];
-    let pixels = out.iter_mut().zip(values);
-    wide(|| pixels.for_each(|(out, &value)| *out = quantise(value)));
-    out
+impl Spoken<&mut [i16], &mut [Cover]> {
+    fn rows(&self, base: &BasePlanes) -> usize {
+        self.logit.len() / base.rect.cols().max(1)
+    }
+
+    /// The evidence where buildings have a shape, of the rows from `first` on.
+    fn fine(&mut self, base: &BasePlanes, first: usize) {
+        let width = base.rect.cols();
+        for cols in stretches(width) {
+            let mut stretch = Stretch::new(base, cols.clone(), first);
+            for row in 0..self.rows(base) {
+                let at = row * width + cols.start..row * width + cols.end;
+                let FineRow { logit, correlation, edges: [before, after] } = stretch.row(first + row);
+                let known = BaseRow::of(base, first + row, cols.clone());
+                known.put(logit.iter().copied(), &mut self.logit[at.clone()]);
+                known.put(correlation.iter().map(|correlation| 1.0 - correlation), &mut self.structure[at.clone()]);
+                known.put(after.iter().zip(before).map(|(after, before)| after - before), &mut self.growth[at.clone()]);
+                known.covers(before.iter().map(|&edges| Some(edges)), &mut self.cover[at]);
+            }
+        }
+    }
+
+    /// The evidence where a lot is some pixels, of `rows`.
+    fn spectral(&mut self, base: &BasePlanes, rows: Range<usize>, logit: &[f32]) {
+        let width = base.rect.cols();
+        for (index, row) in rows.enumerate() {
+            let at = index * width..(index + 1) * width;
+            let known = BaseRow::of(base, row, 0..width);
+            known.put(logit[at.clone()].iter().copied(), &mut self.logit[at.clone()]);
+            known.covers(std::iter::repeat(None), &mut self.cover[at]);
+        }
+    }
 }
 
-/// What the ground of `rows` was before.
-fn covers(base: &BasePlanes, rows: &Range<usize>, edges: Option<&[f32]>) -> Vec<Cover> {
-    let [valid, vegetation, index, brightness] =
-        [&base.valid, &base.before.vegetation, &base.before.index, &base.before.brightness]
-            .map(|plane| base.rows(plane, rows));
-    let looks = |at: usize| {
-        let edges = edges.map(|edges| edges[at]);
-        cover::Looks::of(vegetation[at], index[at], brightness[at], base.colours, edges)
-    };
-    (0..valid.len()).map(|at| if valid[at] == 0 { Cover::Unknown } else { cover::cover(&looks(at)) }).collect()
+/// What the base planes say of some pixels of a row.
+struct BaseRow<'a> {
+    valid: &'a [i16],
+    vegetation: &'a [i16],
+    index: &'a [i16],
+    brightness: &'a [i16],
+    colours: cover::Colours,
 }
 
-fn assemble(base: BasePlanes, state: Plane<PixelState>, chunks: &[Chunk]) -> PairEvidence {
-    fn joined<T: Copy>(rect: PixelRect, chunks: &[Chunk], none: T, of: impl Fn(&Chunk) -> &Vec<T>) -> Plane<T> {
-        let mut data = Vec::with_capacity(rect.pixels());
-        chunks.iter().for_each(|chunk| data.extend_from_slice(of(chunk)));
-        Plane::from_vec(rect, data).unwrap_or_else(|| Plane::filled(rect, none))
+impl<'a> BaseRow<'a> {
+    fn of(base: &'a BasePlanes, row: usize, cols: Range<usize>) -> Self {
+        let line = |plane: &'a Plane<i16>| &plane.row(base.rect.row0 + row as i32)[cols.clone()];
+        let DatePlanes { vegetation, index, brightness, .. } = &base.before;
+        Self {
+            valid: line(&base.valid),
+            vegetation: line(vegetation),
+            index: line(index),
+            brightness: line(brightness),
+            colours: base.colours,
+        }
     }
-    let rect = base.rect;
-    let mut channels: [Plane<i16>; EVIDENCE_CHANNELS] =
-        std::array::from_fn(|_| Plane::filled(PixelRect::new(0, 0, 0, 0), 0));
-    for (channel, plane) in [
-        (EvidenceChannel::Logit, joined(rect, chunks, 0, |chunk| &chunk.logit)),
-        (EvidenceChannel::Score, base.score),
-        (EvidenceChannel::Structure, joined(rect, chunks, 0, |chunk| &chunk.structure)),
-        (EvidenceChannel::VegetationBefore, base.before.index),
-        (EvidenceChannel::VegetationAfter, base.after.index),
-        (EvidenceChannel::EdgeGrowth, joined(rect, chunks, 0, |chunk| &chunk.growth)),
-        (EvidenceChannel::BrightnessAfter, base.after.brightness),
-        (EvidenceChannel::BrightnessBefore, base.before.brightness),
-    ] {
-        channels[channel as usize] = plane;
+
+    /// Puts values where pixels are valid.
+    fn put(&self, values: impl Iterator<Item = f32>, out: &mut [i16]) {
+        let pixels = out.iter_mut().zip(self.valid).zip(values);
+        wide(|| pixels.for_each(|((out, valid), value)| *out = quantise(value) * valid));
     }
-    PairEvidence { channels, cover_before: joined(rect, chunks, Cover::Unknown, |chunk| &chunk.cover), state }
+
+    /// What the ground was before.
+    fn covers(&self, edges: impl Iterator<Item = Option<f32>>, out: &mut [Cover]) {
+        for ((at, out), edges) in out.iter_mut().enumerate().zip(edges) {
+            if self.valid[at] != 0 {
+                let looks = (self.vegetation[at], self.index[at], self.brightness[at]);
+                *out = cover::cover(&cover::Looks::of(looks.0, looks.1, looks.2, self.colours, edges));
+            }
+        }
+    }
 }
 
 /// Whether a pair can be compared at a pixel, and if not, what says most of why.
@@ -226,7 +270,7 @@ pub fn fine_features(
     let rect = before.rect().intersection(&after.rect()).unwrap_or(PixelRect::new(0, 0, 0, 0));
     let state = pair_state(&before.state.crop(rect), &after.state.crop(rect));
     let base = base_planes(before, after, &state, calibration);
-    model::FEATURES.into_iter().zip(fine::features(&base, 0..rect.rows())).collect()
+    model::FEATURES.into_iter().zip(fine::features(&base)).collect()
 }
 
 #[cfg(test)]
@@ -305,7 +349,11 @@ mod tests {
             let base = base_planes(&before, &after, &state, &calibration);
             let rect = state.rect();
             assert_eq!(base.colours.is_normalised, names.len() == 4);
-            let covers = covers(&base, &(0..rect.rows()), None);
+            let mut covers = Plane::filled(rect, Cover::Unknown);
+            for row in 0..rect.rows() {
+                let known = BaseRow::of(&base, row, 0..rect.cols());
+                known.covers(std::iter::repeat(None), covers.row_mut(rect.row0 + row as i32));
+            }
             let mut channels: [Plane<i16>; EVIDENCE_CHANNELS] = std::array::from_fn(|_| Plane::filled(rect, 0));
             channels[EvidenceChannel::Score as usize] = base.score.clone();
             let mut cover = Plane::filled(rect, Cover::Unknown);
@@ -326,8 +374,7 @@ mod tests {
                 ] {
                     assert_eq!(channels[channel as usize].row(row)[40..], plane.row(row)[40..], "{names:?} {row}");
                 }
-                let start = (row - rect.row0) as usize * rect.cols();
-                assert_eq!(cover.row(row)[40..], covers[start + 40..start + rect.cols()], "{names:?} {row}");
+                assert_eq!(cover.row(row)[40..], covers.row(row)[40..], "{names:?} {row}");
             }
         }
     }

@@ -71,22 +71,57 @@ pub struct Model {
     pub bias: f32,
 }
 
-impl Model {
+/// The place of a feature in [`FEATURES`].
+pub const fn index_of(name: &str) -> usize {
+    let mut index = 0;
+    while index < FEATURES.len() {
+        let (feature, name) = (FEATURES[index].as_bytes(), name.as_bytes());
+        let mut same = 0;
+        while same < feature.len() && same < name.len() && feature[same] == name[same] {
+            same += 1;
+        }
+        if same == feature.len() && same == name.len() {
+            return index;
+        }
+        index += 1;
+    }
+    panic!("no such feature");
+}
+
+/// A model, laid out to be asked.
+pub struct Network {
+    model: &'static Model,
+    /// Features that it takes.
+    taken: Vec<usize>,
+    /// Of a few units, the weights in all features beside each other: one look at the features for each such group.
+    weights: Vec<Vec<[f32; GROUP]>>,
+    /// Standardised features of some pixels.
+    scaled: Vec<[f32; BLOCK]>,
+}
+
+impl Network {
     /// The network for pairs with colour on both dates, or for those without.
     #[must_use]
-    pub fn of(has_colour: bool) -> &'static Self {
-        if has_colour { &colour::NETWORK } else { &grey::NETWORK }
+    pub fn of(has_colour: bool) -> Self {
+        let model = if has_colour { &colour::NETWORK } else { &grey::NETWORK };
+        let taken: Vec<usize> = (0..FEATURES.len()).filter(|&feature| model.inverse[feature] != 0.0).collect();
+        let weights_of = |unit: usize| {
+            taken.iter().map(|&feature| std::array::from_fn(|at| model.first[feature][unit + at])).collect()
+        };
+        let weights = (0..UNITS).step_by(GROUP).map(weights_of).collect();
+        let scaled = vec![[0.0; BLOCK]; taken.len()];
+        Self { model, taken, weights, scaled }
     }
 
-    /// The log-odds of pixels from the planes of their features.
-    pub fn logits(&self, planes: &[Vec<f32>], out: &mut [f32]) {
-        wide_kernel(Logits { model: self, planes, out });
+    /// The log-odds of pixels from their features, one row of values per feature.
+    pub fn logits(&mut self, features: &[Vec<f32>], out: &mut [f32]) {
+        wide_kernel(Logits { network: self, features, out });
     }
 }
 
 struct Logits<'a> {
-    model: &'a Model,
-    planes: &'a [Vec<f32>],
+    network: &'a mut Network,
+    features: &'a [Vec<f32>],
     out: &'a mut [f32],
 }
 
@@ -95,20 +130,11 @@ impl Kernel for Logits<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { model, planes, out } = self;
-        let taken: Vec<usize> = (0..FEATURES.len()).filter(|&feature| model.inverse[feature] != 0.0).collect();
-        // Of a few units, the weights in all features beside each other: one look at the features for each such group.
-        let weights: Vec<Vec<[f32; GROUP]>> = (0..UNITS)
-            .step_by(GROUP)
-            .map(|unit| {
-                taken.iter().map(|&feature| std::array::from_fn(|at| model.first[feature][unit + at])).collect()
-            })
-            .collect();
-        let mut scaled = vec![[0.0_f32; BLOCK]; taken.len()];
+        let Self { network: Network { model, taken, weights, scaled }, features, out } = self;
         for (block, out) in out.chunks_mut(BLOCK).enumerate() {
-            for (scaled, &feature) in scaled.iter_mut().zip(&taken) {
+            for (scaled, &feature) in scaled.iter_mut().zip(taken.iter()) {
                 let (centre, inverse) = (model.centre[feature], model.inverse[feature]);
-                for (scaled, &value) in scaled.iter_mut().zip(&planes[feature][block * BLOCK..]) {
+                for (scaled, &value) in scaled.iter_mut().zip(&features[feature][block * BLOCK..]) {
                     *scaled = ((value - centre) * inverse).clamp(-3.0, 3.0);
                 }
             }

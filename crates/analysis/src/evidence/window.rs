@@ -53,65 +53,72 @@ impl Sliding {
     }
 }
 
-/// Sums over all rectangles that begin in the first corner of some rows of an image, from which the sums over windows of any
-/// radius are read (a summed-area table; Crow 1984). They may wrap; the difference of four of them does not mind, as long as
-/// the sum over a window fits.
+/// Sums over all rectangles that begin in the first corner of an image, from which the sums over windows of any radius are read
+/// (a summed-area table; Crow 1984). It rolls down the image: as many rows are kept as the largest window needs. The sums may
+/// wrap; the difference of four of them does not mind, as long as the sum over a window fits.
 pub struct Table {
-    cols: usize,
-    /// Rows of the image that it covers.
+    /// Rows of the image that were taken.
     rows: Range<usize>,
-    sums: Vec<i32>,
+    /// By row `k`, modulo their number: sums over the rows above it, by column the columns on its left.
+    lines: Vec<Vec<i32>>,
+    /// The row that is taken.
+    values: Vec<i32>,
 }
 
 impl Table {
-    /// For `rows` of an image of `cols` columns.
+    /// Of an image of `cols` columns, from a row on, for windows of a radius up to `radius`.
     #[must_use]
-    pub fn new(cols: usize, rows: Range<usize>) -> Self {
-        let sums = vec![0; (rows.len() + 1) * (cols + 1)];
-        Self { cols, rows, sums }
+    pub fn new(cols: usize, radius: usize, first: usize) -> Self {
+        let lines = (0..2 * radius + 2).map(|_| vec![0; cols + 1]).collect();
+        Self { rows: first..first, lines, values: vec![0; cols] }
     }
 
-    /// Takes the sums of another image. `read(row, buffer)` fills the values of a row.
-    pub fn fill(&mut self, read: impl Fn(usize, &mut [i32])) {
-        let mut values = vec![0; self.cols];
-        let mut lines = self.sums.chunks_exact_mut(self.cols + 1);
-        let Some(mut above) = lines.next() else { return };
-        for (row, line) in self.rows.clone().zip(lines) {
-            read(row, &mut values);
-            let mut sum = 0_i32;
-            for (value, (line, above)) in values.iter().zip(line[1..].iter_mut().zip(&above[1..])) {
-                sum = sum.wrapping_add(*value);
-                *line = above.wrapping_add(sum);
-            }
-            above = line;
+    /// Takes the rows that the windows around a row of an image of `height` rows need: this one, or one further down.
+    /// `read(row, buffer)` fills the values of a row.
+    pub fn roll(&mut self, row: usize, height: usize, read: impl Fn(usize, &mut [i32])) {
+        let radius = self.lines.len() / 2 - 1;
+        for row in self.rows.end..(row + radius + 1).min(height) {
+            read(row, &mut self.values);
+            self.take();
         }
     }
 
-    /// The sums over the windows around the pixels of a row, as far as there are rows: those that it covers reach as far
-    /// as the windows, or to the end of the image.
-    pub fn window_sums(&self, row: usize, radius: usize, out: &mut [i32]) {
-        let cols = self.cols;
-        let line = |row: usize| {
-            let at = row.clamp(self.rows.start, self.rows.end) - self.rows.start;
-            &self.sums[at * (cols + 1)..(at + 1) * (cols + 1)]
-        };
+    fn take(&mut self) {
+        let (above, next) = (self.rows.end % self.lines.len(), (self.rows.end + 1) % self.lines.len());
+        let mut line = std::mem::take(&mut self.lines[next]);
+        let mut sum = 0_i32;
+        for (value, (line, above)) in self.values.iter().zip(line[1..].iter_mut().zip(&self.lines[above][1..])) {
+            sum = sum.wrapping_add(*value);
+            *line = above.wrapping_add(sum);
+        }
+        self.lines[next] = line;
+        self.rows.end += 1;
+    }
+
+    /// The sums over the windows around the pixels of a row from a column on, as far as there are rows and columns: of the row that
+    /// it rolled to last.
+    pub fn window_sums(&self, row: usize, first: usize, radius: usize, out: &mut [i32]) {
+        let line = |row: usize| &self.lines[row.clamp(self.rows.start, self.rows.end) % self.lines.len()][..];
         let (above, below) = (line(row.saturating_sub(radius)), line(row + radius + 1));
-        let (head, tail) = (radius.min(cols), cols.saturating_sub(radius).max(radius.min(cols)));
-        for col in (0..head).chain(tail..cols) {
+        let (cols, last) = (self.values.len(), first + out.len());
+        // Windows that a side of the image cuts, and the others.
+        let inner = radius.clamp(first, last)..cols.saturating_sub(radius).clamp(radius.clamp(first, last), last);
+        for col in (first..inner.start).chain(inner.end..last) {
             let (from, to) = (col.saturating_sub(radius), (col + radius + 1).min(cols));
-            out[col] = below[to].wrapping_sub(below[from]).wrapping_sub(above[to].wrapping_sub(above[from]));
+            out[col - first] = below[to].wrapping_sub(below[from]).wrapping_sub(above[to].wrapping_sub(above[from]));
         }
-        if head < tail {
-            let (right, width) = (2 * radius + 1, tail - head);
-            let below = below[right..right + width].iter().zip(&below[..width]);
-            let above = above[right..right + width].iter().zip(&above[..width]);
-            let inner = out[head..tail].iter_mut().zip(below.zip(above));
-            wide(|| {
-                inner.for_each(|(out, ((below, below_left), (above, above_left)))| {
-                    *out = below.wrapping_sub(*below_left).wrapping_sub(above.wrapping_sub(*above_left));
-                });
+        if inner.is_empty() {
+            return;
+        }
+        let (left, right) = (inner.start - radius, inner.start + radius + 1);
+        let below = below[right..][..inner.len()].iter().zip(&below[left..][..inner.len()]);
+        let above = above[right..][..inner.len()].iter().zip(&above[left..][..inner.len()]);
+        let out = out[inner.start - first..][..inner.len()].iter_mut();
+        wide(|| {
+            out.zip(below.zip(above)).for_each(|(out, ((below, below_left), (above, above_left)))| {
+                *out = below.wrapping_sub(*below_left).wrapping_sub(above.wrapping_sub(*above_left));
             });
-        }
+        });
     }
 }
 
@@ -153,31 +160,31 @@ mod tests {
     #[test]
     fn window_sums_are_those_of_the_definition_wherever_the_scan_begins() {
         let value = |row: usize, col: usize| ((row * 31 + col * 17) % 29) as i32 - 14;
+        let around = |at: usize, radius: usize, end: usize| at.saturating_sub(radius)..(at + radius + 1).min(end);
         for (cols, height) in [(23_usize, 17_usize), (1, 9), (9, 1), (5, 5)] {
             let read = |row: usize, out: &mut [i32]| {
                 out.iter_mut().enumerate().for_each(|(col, out)| *out = value(row, col));
             };
+            let check = |row: usize, first: usize, radius: usize, sums: &[i32]| {
+                for (col, &sum) in (first..).zip(sums) {
+                    let (rows, columns) = (around(row, radius, height), around(col, radius, cols));
+                    let expected: i32 = rows.flat_map(|row| columns.clone().map(move |col| value(row, col))).sum();
+                    assert_eq!(sum, expected, "radius {radius}, row {row}, col {col} of {cols} x {height}");
+                }
+            };
             for (radius, start) in [0, 1, 4, 12, 30].into_iter().flat_map(|radius| [(radius, 0), (radius, 5)]) {
                 let start = start.min(height - 1);
-                let check = |row: usize, sums: &[i32]| {
-                    for (col, &sum) in sums.iter().enumerate() {
-                        let rows = row.saturating_sub(radius)..(row + radius + 1).min(height);
-                        let cols = col.saturating_sub(radius)..(col + radius + 1).min(cols);
-                        let expected: i32 = rows.flat_map(|row| cols.clone().map(move |col| value(row, col))).sum();
-                        assert_eq!(sum, expected, "radius {radius}, row {row}, col {col} of {cols:?} x {height}");
+                slide(cols, height, radius, start..height, read, |row, sums| check(row, 0, radius, sums));
+                // A table for windows up to this radius gives those of a smaller one too, from any column on.
+                let mut table = Table::new(cols, radius, start.saturating_sub(radius));
+                for row in start..height {
+                    table.roll(row, height, read);
+                    for (first, radius) in [(0, radius), (1, radius / 2), (7, radius), (cols - 1, radius)] {
+                        let first = first.min(cols - 1);
+                        let mut sums = vec![0; (cols - first).min(9)];
+                        table.window_sums(row, first, radius, &mut sums);
+                        check(row, first, radius, &sums);
                     }
-                };
-                slide(cols, height, radius, start..height, read, check);
-                // A table of the rows that two rows need.
-                let end = (start + 2).min(height);
-                let mut table = Table::new(cols, start.saturating_sub(radius)..(end + radius).min(height));
-                // What was there before does not matter.
-                table.fill(|_, out| out.fill(i32::MAX));
-                table.fill(read);
-                for row in start..end {
-                    let mut sums = vec![0; cols];
-                    table.window_sums(row, radius, &mut sums);
-                    check(row, &sums);
                 }
             }
         }
