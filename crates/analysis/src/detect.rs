@@ -93,7 +93,7 @@ pub fn detect_tile(plan: &SurveyPlan, counties: &CountyMap, tile: PixelRect, pai
         .iter()
         .map(|pair| (pair.pair, pair_evidence(&pair.before, &pair.after, &pair.calibration, &preset, detector)))
         .collect();
-    let mut composite = compose(plan, around, &evidence);
+    let mut composite = compose(plan, around, evidence);
     let change = change_mask(&composite, &preset, detector);
     let group = change.dilate(preset.group_px).and(&planned_mask(plan, around)).crop(tile);
     let change = change.crop(tile);
@@ -166,7 +166,14 @@ fn planned_mask(plan: &SurveyPlan, rect: PixelRect) -> Mask {
 }
 
 /// Gives each pixel the first pair of its cell that is valid there; a pixel of a cell that is not planned has no scene.
-fn compose(plan: &SurveyPlan, rect: PixelRect, evidence: &[(u32, PairEvidence)]) -> Composite {
+fn compose(plan: &SurveyPlan, rect: PixelRect, mut evidence: Vec<(u32, PairEvidence)>) -> Composite {
+    if let [(pair, found)] = &evidence[..]
+        && found.state.rect() == rect
+        && rect.cells().all(|cell| plan.cell(cell).is_some_and(|planned| planned.pairs.contains(pair)))
+        && let Some((pair, found)) = evidence.pop()
+    {
+        return composed_of_one(pair, found);
+    }
     let mut composite = Composite {
         rect,
         channels: std::array::from_fn(|_| Plane::filled(rect, 0)),
@@ -185,6 +192,16 @@ fn compose(plan: &SurveyPlan, rect: PixelRect, evidence: &[(u32, PairEvidence)])
         }
     }
     composite
+}
+
+/// Of a pair that all cells take first, since there is no other: nothing is copied.
+fn composed_of_one(pair: u32, found: PairEvidence) -> Composite {
+    let PairEvidence { channels, cover_before, state } = found;
+    let rect = state.rect();
+    let channels = channels.map(|plane| if plane.data().is_empty() { Plane::filled(rect, 0) } else { plane });
+    let cover_before = if cover_before.data().is_empty() { Plane::filled(rect, Cover::Unknown) } else { cover_before };
+    let pair = state.map(|state| if state == PixelState::Valid { pair } else { u32::MAX });
+    Composite { rect, channels, cover_before, state, pair }
 }
 
 /// Fills what no earlier pair was valid for.

@@ -5,6 +5,7 @@ mod cluster;
 mod commands;
 mod embedded;
 mod failure;
+mod heap;
 mod input;
 mod names;
 mod node;
@@ -72,19 +73,10 @@ enum Evaluate {
     Detect(commands::evaluate::Args),
 }
 
-/// Lets the C library keep what is freed instead of giving it back and asking for it again, plane by plane: a third of the page
-/// faults of a run were that. glibc maps blocks above a threshold one by one, and raises it (and with it the free memory that it
-/// keeps, twice as much a thread) to the largest such block that it sees freed, up to 32 MiB: mallopt(3), "dynamic mmap
-/// threshold". So one that is never touched is freed here. Other libraries do not mind.
-fn keep_freed_memory() {
-    const LARGEST: usize = (32 << 20) - (64 << 10);
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGEST)));
-}
-
 #[allow(clippy::print_stderr, reason = "the one place where an error becomes text for a person")]
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    keep_freed_memory();
+    heap::settle();
     // Two providers are linked, so rustls wants to be told which; that one is installed already is no error.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = telemetry::install(&cli.telemetry, cli.command.role(), cli.command.serves()).and_then(|telemetry| {

@@ -162,18 +162,29 @@ fn factor(covariance: &Matrix, ridge: f64) -> Option<Matrix> {
     })
 }
 
+/// Variates, and pixels of a row, that are computed together: as many as the registers of any 64-bit processor hold.
+const VARIATES: usize = 4;
+const LANES: usize = 8;
+
 /// The score `T` of pixels, with the transform laid out for it.
 #[derive(Clone, Debug)]
 pub struct Scorer {
-    /// By variate: one weight per band of both scenes, scaled by 1/√variance, and the constant.
-    variates: Vec<(Vec<f64>, f64)>,
+    groups: Vec<Group>,
+}
+
+/// A few variates. Where there are fewer, the others weigh nothing.
+#[derive(Clone, Debug)]
+struct Group {
+    /// By band of both scenes its weight in each variate, scaled by 1/√variance.
+    weights: Vec<[f64; VARIATES]>,
+    constants: [f64; VARIATES],
 }
 
 impl Scorer {
     /// Prepares a transform.
     #[must_use]
     pub fn new(irmad: &IrMad) -> Self {
-        let variates = irmad
+        let variates: Vec<(Vec<f64>, f64)> = irmad
             .a
             .iter()
             .zip(&irmad.b)
@@ -186,7 +197,17 @@ impl Scorer {
                 (weights, constant)
             })
             .collect();
-        Self { variates }
+        let bands = variates.first().map_or(0, |(weights, _)| weights.len());
+        let groups = variates
+            .chunks(VARIATES)
+            .map(|group| {
+                let each =
+                    |of: &dyn Fn(&(Vec<f64>, f64)) -> f64| std::array::from_fn(|at| group.get(at).map_or(0.0, of));
+                let weights = (0..bands).map(|band| each(&|(weights, _)| weights[band])).collect();
+                Group { weights, constants: each(&|&(_, constant)| constant) }
+            })
+            .collect();
+        Self { groups }
     }
 
     /// Calls `take` with the score of each pixel of a row in order.
@@ -200,25 +221,44 @@ impl Scorer {
     /// places and their scores.
     #[inline(always)]
     pub fn score_blocks(&self, bands: &[&[f32]], mut take: impl FnMut(Range<usize>, &[f64])) {
-        const BLOCK: usize = 64;
         let count = bands.first().map_or(0, |band| band.len());
-        let mut start = 0;
-        while start < count {
-            let length = BLOCK.min(count - start);
-            let mut total = [0.0_f64; BLOCK];
-            for (weights, constant) in &self.variates {
-                let mut variate = [*constant; BLOCK];
-                for (band, &weight) in bands.iter().zip(weights) {
-                    for (variate, &value) in variate.iter_mut().zip(&band[start..start + length]) {
-                        *variate += weight * f64::from(value);
-                    }
-                }
-                for (total, variate) in total.iter_mut().zip(variate) {
-                    *total += variate * variate;
+        for first in (0..count).step_by(LANES) {
+            let mut total = [0.0; LANES];
+            if first + LANES <= count {
+                self.groups
+                    .iter()
+                    .for_each(|group| group.add_squares(|band| bands[band][first..].first_chunk(), &mut total));
+                take(first..first + LANES, &total);
+            } else {
+                let last: Vec<[f32; LANES]> = bands
+                    .iter()
+                    .map(|band| std::array::from_fn(|at| band.get(first + at).copied().unwrap_or_default()))
+                    .collect();
+                self.groups.iter().for_each(|group| group.add_squares(|band| last.get(band), &mut total));
+                take(first..count, &total[..count - first]);
+            }
+        }
+    }
+}
+
+impl Group {
+    /// Adds the squares of the variates of some pixels, of which each band is asked for once.
+    #[inline(always)]
+    fn add_squares<'a>(&self, band: impl Fn(usize) -> Option<&'a [f32; LANES]>, total: &mut [f64; LANES]) {
+        let mut variates: [[f64; LANES]; VARIATES] = std::array::from_fn(|at| [self.constants[at]; LANES]);
+        for (at, weights) in self.weights.iter().enumerate() {
+            let Some(pixels) = band(at) else { continue };
+            let values = pixels.map(f64::from);
+            for (variate, weight) in variates.iter_mut().zip(weights) {
+                for (variate, value) in variate.iter_mut().zip(&values) {
+                    *variate += weight * value;
                 }
             }
-            take(start..start + length, &total[..length]);
-            start += length;
+        }
+        for variate in &variates {
+            for (total, variate) in total.iter_mut().zip(variate) {
+                *total += variate * variate;
+            }
         }
     }
 }

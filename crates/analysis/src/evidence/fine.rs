@@ -1,8 +1,6 @@
 //! Evidence where buildings have a shape: window means of score, brightness, vegetation, hue and structure of both
 //! dates, and a small network over them.
 
-use std::ops::Range;
-
 use survey::raster::Plane;
 use survey::wide::wide;
 
@@ -37,11 +35,7 @@ const EDGES: [usize; 2] = [index_of("edges_6_before"), index_of("edges_6_after")
 const CONTRAST: [usize; 2] = [index_of("contrast_4_before"), index_of("contrast_4_after")];
 const CORRELATION: usize = index_of("correlation");
 
-/// Columns that are gone through together: what a row of them needs stays in the cache from quantity to quantity and up to the
-/// network. The next columns take the sums over those around them again.
-const STRETCH_COLS: usize = 256;
-
-/// What a row of a stretch says.
+/// What a row says.
 pub struct FineRow<'a> {
     /// Log-odds of change.
     pub logit: &'a [f32],
@@ -51,11 +45,6 @@ pub struct FineRow<'a> {
     pub edges: [&'a [f32]; 2],
 }
 
-/// The columns of an image in parts that [`Stretch`] goes through.
-pub fn stretches(cols: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..cols).step_by(STRETCH_COLS).map(move |first| first..(first + STRETCH_COLS).min(cols))
-}
-
 /// What window sums are taken of.
 #[derive(Clone, Copy)]
 enum Quantity<'a> {
@@ -63,12 +52,10 @@ enum Quantity<'a> {
     Product(&'a Plane<i16>, &'a Plane<i16>),
 }
 
-/// Some columns of the planes of a pair, from a row on downwards.
-pub struct Stretch<'a> {
+/// The planes of a pair from a row on downwards, row by row: what a row needs stays in the cache from quantity to quantity and up
+/// to the network.
+pub struct FineRows<'a> {
     base: &'a BasePlanes,
-    cols: Range<usize>,
-    /// The same and those around them that windows reach.
-    reach: Range<usize>,
     valid: Table,
     quantities: Vec<(Quantity<'a>, Table, Vec<Mean>)>,
     network: Network,
@@ -85,7 +72,7 @@ pub struct Stretch<'a> {
 struct Mean {
     /// Index into [`RADII`].
     radius: usize,
-    /// Which of [`Stretch::values`] it is.
+    /// Which of [`FineRows::values`] it is.
     value: usize,
     /// Whether its logarithm is taken.
     is_logarithm: bool,
@@ -99,12 +86,12 @@ const GRADIENT_SQUARES: [usize; 2] = [FEATURES.len() + 6, FEATURES.len() + 7];
 const GRADIENT_PRODUCT: usize = FEATURES.len() + 8;
 const VALUES: usize = FEATURES.len() + 9;
 
-impl<'a> Stretch<'a> {
-    /// The columns `cols`, from a row (counted from the first of the planes) on.
+impl<'a> FineRows<'a> {
+    /// From a row (counted from the first of the planes) on.
     #[must_use]
-    pub fn new(base: &'a BasePlanes, cols: Range<usize>, row: usize) -> Self {
-        let reach = cols.start.saturating_sub(LARGEST_RADIUS)..(cols.end + LARGEST_RADIUS).min(base.rect.cols());
-        let table = |radius: usize| Table::new(reach.len(), radius, row.saturating_sub(radius));
+    pub fn new(base: &'a BasePlanes, row: usize) -> Self {
+        let cols = base.rect.cols();
+        let table = |radius: usize| Table::new(cols, radius, row.saturating_sub(radius));
         let mean = |radius: usize, value: usize| {
             let radius = RADII.iter().position(|&other| other == radius).unwrap_or_default();
             Mean { radius, value, is_logarithm: value < FEATURES.len() && FEATURES[value].starts_with("edges") }
@@ -138,18 +125,16 @@ impl<'a> Stretch<'a> {
         });
         let of_products =
             products.into_iter().map(|(a, b, mean)| (Quantity::Product(a, b), table(RADII[mean.radius]), vec![mean]));
-        let line = || vec![0.0; cols.len()];
+        let line = || vec![0.0; cols];
         Self {
             base,
             valid: table(LARGEST_RADIUS),
             quantities: of_planes.chain(of_products).collect(),
             network: Network::of(base.colours.has_colour),
             inverse: std::array::from_fn(|_| line()),
-            sums: vec![0; cols.len()],
+            sums: vec![0; cols],
             values: (0..VALUES).map(|_| line()).collect(),
             logit: line(),
-            cols,
-            reach,
         }
     }
 
@@ -172,20 +157,20 @@ impl<'a> Stretch<'a> {
 
     /// Means over the windows around the pixels of a row.
     fn means(&mut self, row: usize) {
-        let Self { base, cols, reach, valid, quantities, inverse, sums, values, .. } = self;
-        let (height, first) = (base.rect.rows(), cols.start - reach.start);
-        valid.roll(row, height, |row, out| Quantity::Plane(&base.valid).read(row, reach.clone(), out));
+        let Self { base, valid, quantities, inverse, sums, values, .. } = self;
+        let height = base.rect.rows();
+        valid.roll(row, height, |row, out| Quantity::Plane(&base.valid).read(row, out));
         for (radius, inverse) in RADII.into_iter().zip(inverse.iter_mut()) {
-            valid.window_sums(row, first, radius, sums);
+            valid.window_sums(row, radius, sums);
             let pixels = inverse.iter_mut().zip(sums.iter());
             wide(|| pixels.for_each(|(inverse, &count)| *inverse = if count > 0 { 1.0 / count as f32 } else { 0.0 }));
         }
         let ln = Logarithm::new();
         for (quantity, table, means) in quantities {
-            table.roll(row, height, |row, out| quantity.read(row, reach.clone(), out));
+            table.roll(row, height, |row, out| quantity.read(row, out));
             let unit = quantity.unit();
             for &Mean { radius, value, is_logarithm } in means.iter() {
-                table.window_sums(row, first, RADII[radius], sums);
+                table.window_sums(row, RADII[radius], sums);
                 let means = &mut values[value];
                 let pixels = means.iter_mut().zip(sums.iter()).zip(&inverse[radius]);
                 wide(|| pixels.for_each(|((mean, &sum), inverse)| *mean = sum as f32 * inverse * unit));
@@ -228,31 +213,26 @@ impl<'a> Stretch<'a> {
 /// The values of each feature over the planes, in the order of [`FEATURES`].
 #[must_use]
 pub fn features(base: &BasePlanes) -> Vec<Vec<f32>> {
-    let (rows, cols) = (base.rect.rows(), base.rect.cols());
-    let mut planes: Vec<Vec<f32>> = FEATURES.iter().map(|_| vec![0.0; rows * cols]).collect();
-    for part in stretches(cols) {
-        let mut stretch = Stretch::new(base, part.clone(), 0);
-        for row in 0..rows {
-            stretch.row(row);
-            for (plane, values) in planes.iter_mut().zip(&stretch.values) {
-                plane[row * cols..][part.clone()].copy_from_slice(values);
-            }
-        }
+    let mut planes: Vec<Vec<f32>> = FEATURES.iter().map(|_| Vec::new()).collect();
+    let mut rows = FineRows::new(base, 0);
+    for row in 0..base.rect.rows() {
+        rows.row(row);
+        planes.iter_mut().zip(&rows.values).for_each(|(plane, values)| plane.extend_from_slice(values));
     }
     planes
 }
 
 impl Quantity<'_> {
-    /// The values of some columns of a row.
-    fn read(self, row: usize, cols: Range<usize>, out: &mut [i32]) {
+    /// The values of a row.
+    fn read(self, row: usize, out: &mut [i32]) {
         let line = |plane: &'_ Plane<i16>| plane.rect().row0 + row as i32;
         match self {
             Self::Plane(plane) => {
-                let pixels = out.iter_mut().zip(&plane.row(line(plane))[cols]);
+                let pixels = out.iter_mut().zip(plane.row(line(plane)));
                 wide(|| pixels.for_each(|(out, &value)| *out = i32::from(value)));
             }
             Self::Product(a, b) => {
-                let pixels = out.iter_mut().zip(a.row(line(a))[cols.clone()].iter().zip(&b.row(line(b))[cols]));
+                let pixels = out.iter_mut().zip(a.row(line(a)).iter().zip(b.row(line(b))));
                 wide(|| pixels.for_each(|(out, (&a, &b))| *out = i32::from(a) * i32::from(b)));
             }
         }

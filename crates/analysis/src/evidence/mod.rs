@@ -28,7 +28,7 @@ use crate::detect::Detector;
 pub(crate) use base::quantise;
 use base::{BasePlanes, DateLooks, DatePlanes, base_planes, score_plane};
 pub(crate) use blocks::in_blocks;
-use fine::{FineRow, Stretch, stretches};
+use fine::{FineRow, FineRows};
 pub(crate) use logarithm::ln;
 pub use preset::{Preset, Scale};
 use spectral::spectral_rows;
@@ -181,17 +181,15 @@ impl Spoken<&mut [i16], &mut [Cover]> {
     /// The evidence where buildings have a shape, of the rows from `first` on.
     fn fine(&mut self, base: &BasePlanes, first: usize) {
         let width = base.rect.cols();
-        for cols in stretches(width) {
-            let mut stretch = Stretch::new(base, cols.clone(), first);
-            for row in 0..self.rows(base) {
-                let at = row * width + cols.start..row * width + cols.end;
-                let FineRow { logit, correlation, edges: [before, after] } = stretch.row(first + row);
-                let known = BaseRow::of(base, first + row, cols.clone());
-                known.put(logit.iter().copied(), &mut self.logit[at.clone()]);
-                known.put(correlation.iter().map(|correlation| 1.0 - correlation), &mut self.structure[at.clone()]);
-                known.put(after.iter().zip(before).map(|(after, before)| after - before), &mut self.growth[at.clone()]);
-                known.covers(before.iter().map(|&edges| Some(edges)), &mut self.cover[at]);
-            }
+        let mut rows = FineRows::new(base, first);
+        for index in 0..self.rows(base) {
+            let at = index * width..(index + 1) * width;
+            let FineRow { logit, correlation, edges: [before, after] } = rows.row(first + index);
+            let known = BaseRow::of(base, first + index);
+            known.put(logit.iter().copied(), &mut self.logit[at.clone()]);
+            known.put(correlation.iter().map(|correlation| 1.0 - correlation), &mut self.structure[at.clone()]);
+            known.put(after.iter().zip(before).map(|(after, before)| after - before), &mut self.growth[at.clone()]);
+            known.covers(before.iter().map(|&edges| Some(edges)), &mut self.cover[at]);
         }
     }
 
@@ -200,14 +198,14 @@ impl Spoken<&mut [i16], &mut [Cover]> {
         let width = base.rect.cols();
         for (index, row) in rows.enumerate() {
             let at = index * width..(index + 1) * width;
-            let known = BaseRow::of(base, row, 0..width);
+            let known = BaseRow::of(base, row);
             known.put(logit[at.clone()].iter().copied(), &mut self.logit[at.clone()]);
             known.covers(std::iter::repeat(None), &mut self.cover[at]);
         }
     }
 }
 
-/// What the base planes say of some pixels of a row.
+/// What the base planes say of a row.
 struct BaseRow<'a> {
     valid: &'a [i16],
     vegetation: &'a [i16],
@@ -217,8 +215,8 @@ struct BaseRow<'a> {
 }
 
 impl<'a> BaseRow<'a> {
-    fn of(base: &'a BasePlanes, row: usize, cols: Range<usize>) -> Self {
-        let line = |plane: &'a Plane<i16>| &plane.row(base.rect.row0 + row as i32)[cols.clone()];
+    fn of(base: &'a BasePlanes, row: usize) -> Self {
+        let line = |plane: &'a Plane<i16>| plane.row(base.rect.row0 + row as i32);
         let DatePlanes { vegetation, index, brightness, .. } = &base.before;
         Self {
             valid: line(&base.valid),
@@ -351,7 +349,7 @@ mod tests {
             assert_eq!(base.colours.is_normalised, names.len() == 4);
             let mut covers = Plane::filled(rect, Cover::Unknown);
             for row in 0..rect.rows() {
-                let known = BaseRow::of(&base, row, 0..rect.cols());
+                let known = BaseRow::of(&base, row);
                 known.covers(std::iter::repeat(None), covers.row_mut(rect.row0 + row as i32));
             }
             let mut channels: [Plane<i16>; EVIDENCE_CHANNELS] = std::array::from_fn(|_| Plane::filled(rect, 0));

@@ -20,7 +20,7 @@ use super::source::{Region, SourceWindow, UNREADABLE, VALID, state_of};
 const MIN_VALID_WEIGHT: f32 = 0.5;
 
 /// A place in the source: index of the pixel and phase.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) struct Tap {
     pub(super) first: i64,
     pub(super) phase: usize,
@@ -73,9 +73,27 @@ pub(crate) fn resample(control: &Control, kernels: [&Kernel; 2], window: &Source
     let mut bands: Vec<Plane<f32>> = (0..window.band_count()).map(|_| Plane::filled(rect, 0.0)).collect();
     let mut state = Plane::filled(rect, PixelState::NoScene);
     strips(rect, &mut bands, &mut state).into_par_iter().for_each(|mut strip| {
-        let mut scratch = Scratch::default();
+        let mut places = Vec::new();
+        let mut separable: Option<Separable> = None;
         for (part, cell) in control.cells(strip.rect) {
-            resample_cell(control, kernels, window, cell, part, &mut strip, &mut scratch);
+            let Some(region) = footprint(cell, kernels, part) else { continue };
+            let is_clean = window.is_clean(region);
+            if is_clean && cell.is_separable() {
+                let next = Separable::new(kernels, cell, part);
+                match &mut separable {
+                    Some(last) if last.goes_on(&next) => last.join(next),
+                    _ => {
+                        if let Some(last) = separable.replace(next) {
+                            last.resample(kernels, window, &mut strip);
+                        }
+                    }
+                }
+                continue;
+            }
+            resample_cell(control, kernels, window, (cell, part, is_clean), &mut strip, &mut places);
+        }
+        if let Some(last) = separable {
+            last.resample(kernels, window, &mut strip);
         }
     });
     Resampled { bands, state }
@@ -119,25 +137,18 @@ fn strips<'a>(rect: PixelRect, bands: &'a mut [Plane<f32>], state: &'a mut Plane
     strips
 }
 
+/// The pixels of a control cell, one by one.
 fn resample_cell(
     control: &Control,
     kernels: [&Kernel; 2],
     window: &SourceWindow,
-    cell: ControlCell<'_>,
-    part: PixelRect,
+    (cell, part, is_clean): (ControlCell<'_>, PixelRect, bool),
     strip: &mut Strip<'_>,
-    scratch: &mut Scratch,
+    places: &mut Vec<Place>,
 ) {
-    let Some(region) = footprint(cell, kernels, part) else { return };
-    let clean = window.is_clean(region);
-    if clean && cell.is_separable() {
-        separable(kernels, window, cell, part, strip, scratch);
-        return;
-    }
     let extent = control.extent();
     let half = PHASES as i64 / 2;
     let is_inside = |place: i64, extent: i64| place + half >= 0 && place + half < extent;
-    let places = &mut scratch.places;
     places.clear();
     for row in part.row0..part.row1 {
         for col in part.col0..part.col1 {
@@ -154,7 +165,7 @@ fn resample_cell(
                 x1: taps[0].first + kernels[0].taps() as i64,
                 y1: taps[1].first + kernels[1].taps() as i64,
             };
-            if clean || window.is_clean(reach) {
+            if is_clean || window.is_clean(reach) {
                 places.push((index, taps));
                 strip.state[index] = PixelState::Valid;
             } else {
@@ -206,77 +217,64 @@ pub(super) fn whole_kernel([kx, ky]: [&Kernel; 2], window: &SourceWindow, band: 
     weigh(wy, rows, ky.before() as usize)
 }
 
-/// Buffers of a strip that are used again from cell to cell.
-#[derive(Default)]
-struct Scratch {
+/// Clean cells beside each other whose x depends on the column and whose y on the row: each source row is weighed once.
+struct Separable {
+    part: PixelRect,
+    /// By column.
     xs: Vec<Tap>,
+    /// By row.
     ys: Vec<Tap>,
-    weighed: Vec<f32>,
-    places: Vec<Place>,
 }
 
-/// The pixels of a clean cell whose x depends on the column and whose y on the row: each source row is weighed once.
-fn separable(
-    [kx, ky]: [&Kernel; 2],
-    window: &SourceWindow,
-    cell: ControlCell<'_>,
-    part: PixelRect,
-    strip: &mut Strip<'_>,
-    scratch: &mut Scratch,
-) {
-    let cols = part.cols();
-    let place = |row: i32, col: i32| cell.locate(row, col).unwrap_or_default();
-    let Scratch { xs, ys, weighed, .. } = scratch;
-    xs.clear();
-    xs.extend((part.col0..part.col1).map(|col| Tap::new(place(part.row0, col).0, kx)));
-    ys.clear();
-    ys.extend((part.row0..part.row1).map(|row| Tap::new(place(row, part.col0).1, ky)));
-    let (Some(first), Some(y0), Some(y1)) = (
-        xs.first().copied(),
-        ys.iter().map(|tap| tap.first).min(),
-        ys.iter().map(|tap| tap.first + ky.taps() as i64).max(),
-    ) else {
-        return;
-    };
-    let is_shift =
-        xs.iter().enumerate().all(|(i, tap)| tap.first == first.first + i as i64 && tap.phase == first.phase);
-    let is_copied = |tap: &Tap, kernel: &Kernel| tap.phase == 0 && kernel.is_interpolating();
-    let is_copy = is_shift && is_copied(&first, kx) && ys.iter().all(|tap| is_copied(tap, ky));
-    weighed.clear();
-    if !is_copy {
-        weighed.resize((y1 - y0) as usize * cols, 0.0);
+impl Separable {
+    fn new([kx, ky]: [&Kernel; 2], cell: ControlCell<'_>, part: PixelRect) -> Self {
+        let place = |row: i32, col: i32| cell.locate(row, col).unwrap_or_default();
+        let xs = (part.col0..part.col1).map(|col| Tap::new(place(part.row0, col).0, kx)).collect();
+        let ys = (part.row0..part.row1).map(|row| Tap::new(place(row, part.col0).1, ky)).collect();
+        Self { part, xs, ys }
     }
-    for band in 0..window.band_count() {
-        if is_copy {
-            for (row, tap) in (part.row0..part.row1).zip(ys.iter()) {
-                let start = strip.index(row, part.col0);
-                let samples = window.values(band, tap.first + ky.before(), first.first + kx.before(), cols);
-                strip.bands[band][start..start + cols].copy_from_slice(samples);
-            }
-            continue;
-        }
-        for (y, out) in (y0..y1).zip(weighed.chunks_exact_mut(cols)) {
-            if is_shift {
-                let samples = window.values(band, y, first.first, cols + kx.taps() - 1);
-                let line = |tap: usize| &samples[tap..][..cols];
-                weigh_lines(kx, first.phase, line, out);
-            } else {
-                for (out, tap) in out.iter_mut().zip(xs.iter()) {
-                    let samples = window.values(band, y, tap.first, kx.taps());
-                    *out = weigh(kx.weights(tap.phase), samples, kx.before() as usize);
+
+    /// Whether the pixels of another cell lie beside these in the same source rows.
+    fn goes_on(&self, next: &Self) -> bool {
+        next.part.col0 == self.part.col1 && next.ys == self.ys
+    }
+
+    fn join(&mut self, next: Self) {
+        self.part.col1 = next.part.col1;
+        self.xs.extend(next.xs);
+    }
+
+    fn resample(&self, [kx, ky]: [&Kernel; 2], window: &SourceWindow, strip: &mut Strip<'_>) {
+        let cols = self.part.cols();
+        let firsts = self.ys.iter().map(|tap| tap.first);
+        let (Some(y0), Some(y1)) = (firsts.clone().min(), firsts.max().map(|last| last + ky.taps() as i64)) else {
+            return;
+        };
+        let mut weighed = vec![0.0; (y1 - y0) as usize * cols];
+        for band in 0..window.band_count() {
+            for (y, mut out) in (y0..y1).zip(weighed.chunks_exact_mut(cols)) {
+                // Columns that lie as their source pixels do.
+                for taps in self.xs.chunk_by(|a, b| b.first == a.first + 1 && b.phase == a.phase) {
+                    let (pixels, rest) = out.split_at_mut(taps.len());
+                    let samples = window.values(band, y, taps[0].first, taps.len() + kx.taps() - 1);
+                    match pixels {
+                        [pixel] => *pixel = weigh(kx.weights(taps[0].phase), samples, kx.before() as usize),
+                        _ => weigh_lines(kx, taps[0].phase, |tap| &samples[tap..][..taps.len()], pixels),
+                    }
+                    out = rest;
                 }
             }
+            for (row, tap) in (self.part.row0..self.part.row1).zip(&self.ys) {
+                let start = strip.index(row, self.part.col0);
+                let out = &mut strip.bands[band][start..start + cols];
+                let line = |index: usize| &weighed[((tap.first - y0) as usize + index) * cols..][..cols];
+                weigh_lines(ky, tap.phase, line, out);
+            }
         }
-        for (row, tap) in (part.row0..part.row1).zip(ys.iter()) {
-            let start = strip.index(row, part.col0);
-            let out = &mut strip.bands[band][start..start + cols];
-            let line = |index: usize| &weighed[(tap.first - y0) as usize * cols + index * cols..][..cols];
-            weigh_lines(ky, tap.phase, line, out);
+        for row in self.part.row0..self.part.row1 {
+            let start = strip.index(row, self.part.col0);
+            strip.state[start..start + cols].fill(PixelState::Valid);
         }
-    }
-    for row in part.row0..part.row1 {
-        let start = strip.index(row, part.col0);
-        strip.state[start..start + cols].fill(PixelState::Valid);
     }
 }
 

@@ -24,23 +24,21 @@ fn check_ratio(encoded: &[u8], expected: usize, ratio: usize) -> Checked<()> {
     Ok(())
 }
 
-/// Undoes zlib (RFC 1950), checksum included. A last strip may hold up to `most` bytes.
-pub(super) fn deflate(encoded: &[u8], expected: usize, most: usize) -> Checked<Vec<u8>> {
+/// Undoes zlib (RFC 1950), checksum included. A last strip may hold up to `most` bytes. They lie in `output`, whose length and
+/// bytes before do not matter.
+pub(super) fn deflate<'a>(encoded: &[u8], expected: usize, most: usize, output: &'a mut Vec<u8>) -> Checked<&'a [u8]> {
     check_ratio(encoded, expected, DEFLATE_RATIO)?;
     let mut decoder = Decompressor::new();
-    let mut output = vec![0; expected];
-    let mut result = decoder.zlib_decompress(encoded, &mut output);
+    output.resize(expected, 0);
+    let mut result = decoder.zlib_decompress(encoded, output);
     if result == Err(DecompressionError::InsufficientSpace) && most > expected {
         check_ratio(encoded, most, DEFLATE_RATIO)?;
         output.resize(most, 0);
-        result = decoder.zlib_decompress(encoded, &mut output);
+        result = decoder.zlib_decompress(encoded, output);
     }
     match result {
-        Ok(length) if length >= expected => {
-            output.truncate(expected);
-            Ok(output)
-        }
-        Ok(length) => Err(short(length, expected)),
+        Ok(length) if length < expected => Err(short(length, expected)),
+        Ok(_) => output.get(..expected).ok_or_else(|| short(output.len(), expected)),
         Err(DecompressionError::BadData) => Err(Fault::corrupt("its deflate stream is damaged")),
         Err(DecompressionError::InsufficientSpace) => {
             Err(Fault::corrupt(format!("its deflate stream decodes to more than the {most} bytes of a block")))
@@ -146,9 +144,10 @@ mod tests {
         let mut bomb = vec![0; compressor.zlib_compress_bound(zeros.len())];
         let length = compressor.zlib_compress(&zeros, &mut bomb).unwrap();
         bomb.truncate(length);
-        assert!(deflate(&bomb, 4096, 4096).is_err());
-        assert_eq!(deflate(&bomb, 1 << 20, 1 << 20).unwrap(), zeros);
-        assert!(deflate(&bomb, 1 << 28, 1 << 28).is_err(), "more is claimed than the stream can hold");
+        let mut bytes = vec![7; 100];
+        assert!(deflate(&bomb, 4096, 4096, &mut bytes).is_err());
+        assert_eq!(deflate(&bomb, 1 << 20, 1 << 20, &mut bytes).unwrap(), zeros);
+        assert!(deflate(&bomb, 1 << 28, 1 << 28, &mut bytes).is_err(), "more is claimed than the stream can hold");
         let bomb = zstd::bulk::compress(&zeros, 1).unwrap();
         assert!(zstd(&bomb, 4096, 4096).is_err());
         assert_eq!(zstd(&bomb, 1 << 20, 1 << 20).unwrap(), zeros);

@@ -9,6 +9,7 @@ mod unpack;
 mod webp;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use crate::cog::fault::{Checked, Fault};
 use crate::cog::header::{Compression, Layout};
@@ -30,12 +31,22 @@ pub(crate) fn decode_plane(
     } else {
         encoded
     };
-    let raw = decompress(layout, encoded, stored_rows)?;
-    unpack::unpack(layout, &raw, rows, cols)
+    // What a thread decompresses into stays with it: no block needs its memory cleared first.
+    thread_local! { static BYTES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) } }
+    let mut bytes = BYTES.take();
+    let raw = decompress(layout, encoded, stored_rows, &mut bytes);
+    let samples = raw.and_then(|raw| unpack::unpack(layout, &raw, rows, cols));
+    BYTES.set(bytes);
+    samples
 }
 
-/// The bytes of a block as they were before compression.
-fn decompress<'a>(layout: &Layout, encoded: &'a [u8], stored_rows: u32) -> Checked<Cow<'a, [u8]>> {
+/// The bytes of a block as they were before compression. They may lie in `bytes`.
+fn decompress<'a>(
+    layout: &Layout,
+    encoded: &'a [u8],
+    stored_rows: u32,
+    bytes: &'a mut Vec<u8>,
+) -> Checked<Cow<'a, [u8]>> {
     let size = |rows: u32| {
         usize::try_from(layout.row_bytes().saturating_mul(rows.into()))
             .map_err(|_| Fault::corrupt("a block is too large"))
@@ -48,7 +59,7 @@ fn decompress<'a>(layout: &Layout, encoded: &'a [u8], stored_rows: u32) -> Check
             let short = || Fault::corrupt(format!("it has {} bytes instead of {expected}", encoded.len()));
             Cow::Borrowed(encoded.get(..expected).ok_or_else(short)?)
         }
-        Compression::Deflate => Cow::Owned(lossless::deflate(encoded, expected, most)?),
+        Compression::Deflate => Cow::Borrowed(lossless::deflate(encoded, expected, most, bytes)?),
         Compression::Lzw => Cow::Owned(lossless::lzw(encoded, expected)?),
         Compression::Zstd => Cow::Owned(lossless::zstd(encoded, expected, most)?),
         Compression::PackBits => Cow::Owned(lossless::pack_bits(encoded, expected)?),
