@@ -7,7 +7,7 @@ mod colour;
 #[allow(clippy::approx_constant)]
 mod grey;
 
-use survey::wide::{Kernel, wide_kernel};
+use pulp::{Simd, WithSimd};
 
 /// Features in the order of the weights: what, window radius in pixels, date.
 pub const FEATURES: [&str; 31] = [
@@ -50,10 +50,10 @@ pub const UNITS: usize = 24;
 /// Pixels whose features are standardised together, so that these stay in the cache.
 const BLOCK: usize = 128;
 
-/// Pixels and units that are computed together: as many as the sixteen registers of any 64-bit processor hold.
-const LANES: usize = 8;
-const GROUP: usize = 4;
-const _: () = assert!(BLOCK.is_multiple_of(LANES) && UNITS.is_multiple_of(GROUP));
+/// Units that are computed together, each of as many pixels as a register holds: with the pixels' feature and a weight they fit
+/// into the sixteen registers of any 64-bit processor.
+const GROUP: usize = 8;
+const _: () = assert!(BLOCK.is_multiple_of(16) && UNITS.is_multiple_of(GROUP));
 
 /// A network: features are standardised and clamped to ±3, hidden units are `max(0, ·)`, the sum of them is the log-odds.
 pub struct Model {
@@ -115,7 +115,7 @@ impl Network {
 
     /// The log-odds of pixels from their features, one row of values per feature.
     pub fn logits(&mut self, features: &[Vec<f32>], out: &mut [f32]) {
-        wide_kernel(Logits { network: self, features, out });
+        pulp::Arch::new().dispatch(Logits { network: self, features, out });
     }
 }
 
@@ -125,12 +125,13 @@ struct Logits<'a> {
     out: &'a mut [f32],
 }
 
-impl Kernel for Logits<'_> {
+impl WithSimd for Logits<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self { network: Network { model, taken, weights, scaled }, features, out } = self;
+        let mut logits = [0.0; BLOCK];
         for (block, out) in out.chunks_mut(BLOCK).enumerate() {
             for (scaled, &feature) in scaled.iter_mut().zip(taken.iter()) {
                 let (centre, inverse) = (model.centre[feature], model.inverse[feature]);
@@ -138,28 +139,25 @@ impl Kernel for Logits<'_> {
                     *scaled = ((value - centre) * inverse).clamp(-3.0, 3.0);
                 }
             }
-            for (first, out) in out.chunks_mut(LANES).enumerate() {
-                let mut sums = [model.bias; LANES];
+            for (at, logits) in S::as_mut_simd_f32s(&mut logits).0.iter_mut().enumerate() {
+                *logits = simd.splat_f32s(model.bias);
                 for (weights, unit) in weights.iter().zip((0..UNITS).step_by(GROUP)) {
                     // A few units of a few pixels stay in registers while the features pass by.
-                    let mut hidden: [[f32; LANES]; GROUP] =
-                        std::array::from_fn(|index| [model.first_bias[unit + index]; LANES]);
+                    let mut hidden: [S::f32s; GROUP] =
+                        std::array::from_fn(|index| simd.splat_f32s(model.first_bias[unit + index]));
                     for (scaled, weights) in scaled.iter().zip(weights) {
-                        let pixels = &scaled[first * LANES..(first + 1) * LANES];
-                        for (hidden, weight) in hidden.iter_mut().zip(weights) {
-                            for (hidden, pixel) in hidden.iter_mut().zip(pixels) {
-                                *hidden += weight * pixel;
-                            }
+                        let pixels = S::as_simd_f32s(scaled).0[at];
+                        for (hidden, &weight) in hidden.iter_mut().zip(weights) {
+                            *hidden = simd.add_f32s(*hidden, simd.mul_f32s(simd.splat_f32s(weight), pixels));
                         }
                     }
-                    for (hidden, weight) in hidden.iter().zip(&model.second[unit..unit + GROUP]) {
-                        for (sum, hidden) in sums.iter_mut().zip(hidden) {
-                            *sum += weight * hidden.max(0.0);
-                        }
+                    for (hidden, &weight) in hidden.iter().zip(&model.second[unit..unit + GROUP]) {
+                        let raised = simd.max_f32s(*hidden, simd.splat_f32s(0.0));
+                        *logits = simd.add_f32s(*logits, simd.mul_f32s(simd.splat_f32s(weight), raised));
                     }
                 }
-                out.copy_from_slice(&sums[..out.len()]);
             }
+            out.copy_from_slice(&logits[..out.len()]);
         }
     }
 }
