@@ -165,6 +165,8 @@ fn factor(covariance: &Matrix, ridge: f64) -> Option<Matrix> {
 /// Variates, and pixels of a row, that are computed together: as many as the registers of any 64-bit processor hold.
 const VARIATES: usize = 4;
 const LANES: usize = 8;
+/// As many of the latter are handed on together.
+const SCORES: usize = 16;
 
 /// The score `T` of pixels, with the transform laid out for it.
 #[derive(Clone, Debug)]
@@ -222,21 +224,22 @@ impl Scorer {
     #[inline(always)]
     pub fn score_blocks(&self, bands: &[&[f32]], mut take: impl FnMut(Range<usize>, &[f64])) {
         let count = bands.first().map_or(0, |band| band.len());
-        for first in (0..count).step_by(LANES) {
-            let mut total = [0.0; LANES];
-            if first + LANES <= count {
-                self.groups
-                    .iter()
-                    .for_each(|group| group.add_squares(|band| bands[band][first..].first_chunk(), &mut total));
-                take(first..first + LANES, &total);
-            } else {
-                let last: Vec<[f32; LANES]> = bands
-                    .iter()
-                    .map(|band| std::array::from_fn(|at| band.get(first + at).copied().unwrap_or_default()))
-                    .collect();
-                self.groups.iter().for_each(|group| group.add_squares(|band| last.get(band), &mut total));
-                take(first..count, &total[..count - first]);
+        let mut scores = [[0.0; LANES]; SCORES];
+        for start in (0..count).step_by(LANES * SCORES) {
+            let length = (count - start).min(LANES * SCORES);
+            for (total, first) in scores.iter_mut().zip((start..start + length).step_by(LANES)) {
+                *total = [0.0; LANES];
+                if first + LANES <= count {
+                    let pixels = |band: usize| bands[band][first..].first_chunk();
+                    self.groups.iter().for_each(|group| group.add_squares(pixels, total));
+                } else {
+                    let value = |band: &[f32], at: usize| band.get(first + at).copied().unwrap_or_default();
+                    let last: Vec<[f32; LANES]> =
+                        bands.iter().map(|band| std::array::from_fn(|at| value(band, at))).collect();
+                    self.groups.iter().for_each(|group| group.add_squares(|band| last.get(band), total));
+                }
             }
+            take(start..start + length, &scores.as_flattened()[..length]);
         }
     }
 }

@@ -154,12 +154,18 @@ impl Kernel for ScoreRow<'_> {
     fn run(self) {
         let Self { scorer, threshold, limit, ln, bands, states, out } = self;
         scorer.score_blocks(&bands, |pixels, scores| {
-            let pixels = out[pixels.clone()].iter_mut().zip(&states[pixels]);
-            for ((out, &state), &t) in pixels.zip(scores) {
-                let above = quantise((ln.of(1.0 + (t as f32).sqrt()) - threshold).clamp(-LIMIT, LIMIT));
-                // The sign is that of the exact comparison, not of the rounded difference.
-                let above = if t > limit { above.max(1) } else { above.min(0) };
-                *out = if state == PixelState::Valid { above } else { 0 };
+            let (out, states) = (&mut out[pixels.clone()], &states[pixels]);
+            for (out, &t) in out.iter_mut().zip(scores) {
+                *out = quantise((ln.of(1.0 + (t as f32).sqrt()) - threshold).clamp(-LIMIT, LIMIT));
+            }
+            // The sign is that of the exact comparison, not of the rounded difference, which is 0 or next to it where they differ.
+            if out.iter().fold(false, |any, above| any | (-1..=1).contains(above)) {
+                for (above, &t) in out.iter_mut().zip(scores) {
+                    *above = if t > limit { (*above).max(1) } else { (*above).min(0) };
+                }
+            }
+            for (out, &state) in out.iter_mut().zip(states) {
+                *out = if state == PixelState::Valid { *out } else { 0 };
             }
         });
     }
