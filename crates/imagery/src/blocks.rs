@@ -90,10 +90,24 @@ impl BlockCache {
         self.decoded.load(Ordering::Relaxed)
     }
 
+    /// The most bytes of blocks that are kept.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
     /// Bytes of the blocks that are kept.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.lock().bytes
+    }
+
+    /// Of each block, whether it would be fetched now: it is neither here nor on its way.
+    #[must_use]
+    pub fn missing(&self, file: u64, level: usize, blocks: &[BlockIndex]) -> Vec<bool> {
+        let state = self.lock();
+        let key = |block: &BlockIndex| Key { file, level, row: block.row, col: block.col };
+        blocks.iter().map(|block| !state.entries.contains_key(&key(block))).collect()
     }
 
     /// Says that one of those who are expected to read these blocks has done so; of each block how many they are.
@@ -289,6 +303,7 @@ mod tests {
         let mut fetched = fetched.into_inner().unwrap();
         fetched.sort_unstable();
         assert_eq!((fetched, cache.decoded()), (vec![0, 1, 2, 3], 4));
+        assert_eq!(cache.missing(1, 0, &[at(4), at(3)]), [true, false]);
     }
 
     #[tokio::test]

@@ -13,5 +13,5 @@ pub mod warp;
 
 pub use commit::Output;
 pub use error::ImageryError;
-pub use scene_reader::{ReadScene, SceneReader, UnreadablePart};
+pub use scene_reader::{Fetched, ReadScene, SceneReader, UnreadablePart};
 pub use store::{RemoteFile, Stores};

@@ -7,17 +7,17 @@ mod in_flight;
 mod lattice;
 mod opened;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
-use futures::{StreamExt, TryFutureExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use survey::calibration::Registration;
 use survey::findings::{Run, UnreadableNote};
 use survey::grid::{Grid, PixelRect};
 use survey::raster::{PixelState, Plane, SceneWindow};
 use survey::scene::{BandName, Scene};
 
-use self::asset_read::{AssetRead, AssetRequest};
+use self::asset_read::AssetRequest;
 pub use self::estimate::ReadCost;
 pub use self::extent::scene_rect;
 use self::in_flight::InFlight;
@@ -76,10 +76,24 @@ pub struct ReadScene {
     pub window: SceneWindow,
     /// What could not be read, and which pixels of the window depend on it.
     pub unreadable: Vec<UnreadablePart>,
-    /// Bytes that this read fetched (encoded; not those that somebody had fetched before).
-    pub bytes_fetched: u64,
-    /// Blocks that this read decoded.
-    pub blocks_decoded: u64,
+    /// What this read fetched; not what somebody had fetched before.
+    pub fetched: Fetched,
+}
+
+/// What reading cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// Encoded bytes that were fetched.
+    pub bytes: u64,
+    /// Blocks that were decoded.
+    pub blocks: u64,
+}
+
+impl std::ops::AddAssign for Fetched {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.blocks += other.blocks;
+    }
 }
 
 /// A file, or a block of one, that could not be read.
@@ -148,35 +162,16 @@ impl SceneReader {
         rect: PixelRect,
         correction: &Registration,
     ) -> Result<ReadScene, ImageryError> {
-        let mut by_asset: std::collections::BTreeMap<u16, Vec<usize>> = std::collections::BTreeMap::new();
-        for (index, name) in bands.iter().enumerate() {
-            let band = scene.band(name).ok_or_else(|| ImageryError::Document {
-                href: format!("scene {}", scene.id),
-                cause: format!("it has no band `{name}`"),
-                mend: "name bands that both scenes have in detector.bands".into(),
-            })?;
-            by_asset.entry(band.asset).or_default().push(index);
-        }
-        let whole = Arc::new(scene.clone());
-        let reads = by_asset.into_iter().map(|(asset, indices)| {
-            let wanted = indices.iter().filter_map(|&index| scene.band(bands.get(index)?)).cloned().collect();
-            let request = AssetRequest {
-                grid: grid.clone(),
-                scene: Arc::clone(&whole),
-                asset,
-                bands: wanted,
-                rect,
-                correction: *correction,
-                watcher: self.watcher.clone(),
-                tiles: self.tiles,
-            };
-            read_asset(Arc::clone(&self.inner), request).map_ok(|read| (indices, read))
+        let requests = self.requests(grid, scene, bands, rect, correction)?;
+        let reads = requests.into_iter().map(|(indices, request)| {
+            let inner = Arc::clone(&self.inner);
+            async move { inner.read_asset(&request).await }.boxed().map_ok(|read| (indices, read))
         });
         let reads: Vec<_> = futures::stream::iter(reads).buffered(ASSETS_AT_ONCE).try_collect().await?;
 
         let mut planes: Vec<Option<Plane<f32>>> = vec![None; bands.len()];
         let mut state: Option<Plane<PixelState>> = None;
-        let (mut unreadable, mut bytes_fetched, mut blocks_decoded) = (Vec::new(), 0, 0);
+        let (mut unreadable, mut fetched) = (Vec::new(), Fetched::default());
         for (indices, read) in reads {
             for (index, plane) in indices.into_iter().zip(read.bands) {
                 if let Some(slot) = planes.get_mut(index) {
@@ -193,17 +188,63 @@ impl SceneReader {
                 }
             });
             unreadable.extend(read.unreadable);
-            bytes_fetched += read.bytes_fetched;
-            blocks_decoded += read.blocks_decoded;
+            fetched += read.fetched;
         }
         let planes = planes.into_iter().map(|plane| plane.unwrap_or_else(|| Plane::filled(rect, 0.0))).collect();
         let state = state.unwrap_or_else(|| Plane::filled(rect, PixelState::NoScene));
         let window = SceneWindow { bands: bands.to_vec(), planes, state };
-        Ok(ReadScene { window, unreadable, bytes_fetched, blocks_decoded })
+        Ok(ReadScene { window, unreadable, fetched })
     }
-}
 
-/// [`Inner::read_asset`] as a future that owns what it needs, so that several of them can be awaited at once.
-fn read_asset(inner: Arc<Inner>, request: AssetRequest) -> BoxFuture<'static, Result<AssetRead, ImageryError>> {
-    Box::pin(async move { inner.read_asset(&request).await })
+    /// Fetches and decodes the blocks that a read will need, as far as they are kept until then, and says what that cost. What
+    /// cannot be read is left to the read, which says what there is to say.
+    pub async fn fetch_ahead(&self, grid: &Grid, scene: &Scene, bands: &[BandName], rect: PixelRect) -> Fetched {
+        let requests = self.requests(grid, scene, bands, rect, &Registration::default()).unwrap_or_default();
+        let fetches = requests.into_iter().map(|(_, request)| {
+            let inner = Arc::clone(&self.inner);
+            async move { inner.fetch_ahead(&request).await }.boxed()
+        });
+        let mut fetched = Fetched::default();
+        let mut fetches = futures::stream::iter(fetches).buffered(ASSETS_AT_ONCE);
+        while let Some(more) = fetches.next().await {
+            fetched += more.unwrap_or_default();
+        }
+        fetched
+    }
+
+    /// What is to be read of each file, with the places of its bands among `bands`.
+    fn requests(
+        &self,
+        grid: &Grid,
+        scene: &Scene,
+        bands: &[BandName],
+        rect: PixelRect,
+        correction: &Registration,
+    ) -> Result<Vec<(Vec<usize>, AssetRequest)>, ImageryError> {
+        let mut by_asset: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+        for (index, name) in bands.iter().enumerate() {
+            let band = scene.band(name).ok_or_else(|| ImageryError::Document {
+                href: format!("scene {}", scene.id),
+                cause: format!("it has no band `{name}`"),
+                mend: "name bands that both scenes have in detector.bands".into(),
+            })?;
+            by_asset.entry(band.asset).or_default().push(index);
+        }
+        let whole = Arc::new(scene.clone());
+        let request = |(asset, indices): (u16, Vec<usize>)| {
+            let bands = indices.iter().filter_map(|&index| scene.band(bands.get(index)?)).cloned().collect();
+            let request = AssetRequest {
+                grid: grid.clone(),
+                scene: Arc::clone(&whole),
+                asset,
+                bands,
+                rect,
+                correction: *correction,
+                watcher: self.watcher.clone(),
+                tiles: self.tiles,
+            };
+            (indices, request)
+        };
+        Ok(by_asset.into_iter().map(request).collect())
+    }
 }

@@ -158,7 +158,7 @@ for name, how in [("cubic", Resampling.cubic), ("bilinear", Resampling.bilinear)
             reader(folder.path()).read(&grid, &scene, &names(&bands), rect, &Registration::default()).await.unwrap();
         let valid = read.window.state.data().iter().filter(|state| **state == PixelState::Valid).count();
         assert!(valid > rect.pixels() * 9 / 10, "{valid} of {}", rect.pixels());
-        assert!(read.blocks_decoded > 0 && read.unreadable.is_empty());
+        assert!(read.fetched.blocks > 0 && read.unreadable.is_empty());
         for method in methods {
             let bytes = std::fs::read(folder.path().join(format!("{method}.f32"))).unwrap();
             let theirs: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
@@ -217,7 +217,7 @@ async fn rectangles_agree_in_their_overlap_and_each_block_is_decoded_once() {
     let reference = reader.read(&grid, &scene, &bands, whole, &correction).await.unwrap();
     // 300 × 260 pixels in blocks of 64.
     assert_eq!((reference.blocks_decoded, reader.blocks_decoded()), (25, 25));
-    assert!(reference.bytes_fetched > 100_000);
+    assert!(reference.fetched.bytes > 100_000);
     for (row0, col0) in [(0, 0), (97, 31), (130, 150)] {
         let part =
             PixelRect::new(whole.row0 + row0, whole.col0 + col0, whole.row0 + row0 + 77, whole.col0 + col0 + 130);
@@ -228,7 +228,7 @@ async fn rectangles_agree_in_their_overlap_and_each_block_is_decoded_once() {
                 |plane: &survey::raster::Plane<f32>| plane.data().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(plane), bits(&other.crop(part)));
         }
-        assert_eq!(read.blocks_decoded, 0);
+        assert_eq!(read.fetched.blocks, 0);
     }
     assert_eq!(reader.blocks_decoded(), 25);
     let cost = ReadCost::new(&grid, &scene, &bands);
@@ -396,7 +396,7 @@ async fn a_scene_of_another_resolution_and_several_files_is_read_as_one() {
         .await
         .unwrap();
     // The finer file is read from its overview: 128 × 128 in blocks of 64, and the coarser one whole.
-    assert_eq!(read.blocks_decoded, 4 + 1);
+    assert_eq!(read.fetched.blocks, 4 + 1);
     for row in 0..128 {
         for col in 0..128 {
             let inside = row < 120;

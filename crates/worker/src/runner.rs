@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use survey::failure::FailureClass;
 use survey::job::Job;
 
 use crate::error::JobError;
-use crate::jobs::Committed;
+use crate::jobs::{Committed, JobStats};
 
 /// A job to do.
 #[derive(Clone, Debug)]
@@ -59,4 +60,10 @@ impl From<JobError> for JobFailure {
 pub trait JobRunner: Send + Sync + 'static {
     /// Does a job; what it committed is durable.
     fn run(&self, work: Work) -> BoxFuture<'_, Result<Committed, JobFailure>>;
+
+    /// Fetches what a job will read first, while it waits for its turn, and says what that cost. What cannot be fetched is left
+    /// to the job. May be dropped at any time.
+    fn fetch_ahead<'a>(&'a self, _: &'a Work) -> BoxFuture<'a, JobStats> {
+        std::future::ready(JobStats::default()).boxed()
+    }
 }

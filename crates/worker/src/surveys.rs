@@ -8,7 +8,7 @@ use imagery::store::Stores;
 use imagery::{Output, SceneReader};
 use survey::failure::FailureClass;
 
-use crate::jobs::{self, Committed, JobContext};
+use crate::jobs::{self, Committed, JobContext, JobStats};
 use crate::runner::{JobFailure, JobRunner, Work};
 
 /// Outputs that a worker keeps open: those of the surveys that it works for.
@@ -55,6 +55,16 @@ impl JobRunner for Surveys {
         async move {
             let context = self.context(&work.output)?;
             Ok(jobs::run(&context, &work.job, &work.progress).await?)
+        }
+        .boxed()
+    }
+
+    fn fetch_ahead<'a>(&'a self, work: &'a Work) -> BoxFuture<'a, JobStats> {
+        async move {
+            match self.context(&work.output) {
+                Ok(context) => jobs::fetch_ahead(&context, &work.job).await,
+                Err(_) => JobStats::default(),
+            }
         }
         .boxed()
     }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::admission::{Admission, MemoryBudget};
 use crate::error::JobError;
-use crate::jobs::Committed;
+use crate::jobs::{Committed, JobStats};
 use crate::runner::{JobFailure, JobRunner, Work};
 
 /// A job that waits for its turn says so as often ...
@@ -21,10 +21,21 @@ const WAIT: Duration = Duration::from_secs(1);
 /// ... and so long: a batch is worth two seconds, and a job that stands still is given up after minutes.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
+/// What a job fetches before its turn comes is given up after so long: then it goes on without, and is watched as a job that
+/// gets on or does not.
+const FETCHING: Duration = Duration::from_secs(5);
+
+/// How many jobs are next in line where so many are done at the same time: as many as compute, since one slot is there to fetch.
+pub(crate) fn ahead_of(slots: u32) -> u32 {
+    slots.saturating_sub(1).max(1)
+}
+
 /// Gives out turns. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Turns {
     slots: Arc<Semaphore>,
+    /// The next in line, who fetch what they will read.
+    ahead: Arc<Semaphore>,
     budget: MemoryBudget,
 }
 
@@ -32,35 +43,45 @@ pub(crate) struct Turns {
 struct Turn {
     _slot: Option<OwnedSemaphorePermit>,
     _memory: Admission,
+    /// What was fetched before it came.
+    fetched: JobStats,
 }
 
 impl Turns {
     /// For `slots` jobs at the same time, at least one.
     pub(crate) fn new(slots: u32, budget: MemoryBudget) -> Self {
-        Self { slots: Arc::new(Semaphore::new(slots.max(1) as usize)), budget }
+        let of = |count: u32| Arc::new(Semaphore::new(count.max(1) as usize));
+        Self { slots: of(slots), ahead: of(ahead_of(slots)), budget }
     }
 
     /// Does a job when its turn comes, and says how long it took.
     pub(crate) async fn do_job(&self, runner: &dyn JobRunner, work: Work) -> Result<(Committed, Duration), JobFailure> {
         let key = work.job.key.to_string();
-        let turn = self.turn(&key, &work).await?;
+        let turn = self.turn(&key, runner, &work).await?;
         let began = Instant::now();
         // A panic ends this job and nothing else.
         let done = AssertUnwindSafe(runner.run(work)).catch_unwind().await;
+        let fetched = turn.fetched;
         drop(turn);
-        let committed = done.unwrap_or_else(|panic| Err(JobError::of_panic(&key, panic.as_ref()).into()))?;
+        let mut committed = done.unwrap_or_else(|panic| Err(JobError::of_panic(&key, panic.as_ref()).into()))?;
+        committed.stats.add(fetched);
         Ok((committed, began.elapsed()))
     }
 
     /// Waits for its turn. That is no standstill of the job, so it gets on meanwhile; where jobs before it hang, it is handed
     /// back.
-    async fn turn(&self, key: &str, work: &Work) -> Result<Turn, JobFailure> {
+    async fn turn(&self, key: &str, runner: &dyn JobRunner, work: &Work) -> Result<Turn, JobFailure> {
         self.budget.can_hold(key, work.job.memory)?;
         let comes = async {
-            // The semaphore is never closed.
-            let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
+            let (mut slot, mut fetched) = (Arc::clone(&self.slots).try_acquire_owned().ok(), JobStats::default());
+            if slot.is_none() {
+                // The semaphores are never closed.
+                let _ahead = self.ahead.acquire().await;
+                fetched = timeout(FETCHING, runner.fetch_ahead(work)).await.unwrap_or_default();
+                slot = Arc::clone(&self.slots).acquire_owned().await.ok();
+            }
             let memory = self.budget.admit(key, work.job.memory).await?;
-            Ok(Turn { _slot: slot, _memory: memory })
+            Ok(Turn { _slot: slot, _memory: memory, fetched })
         };
         let mut comes = pin!(comes);
         let until = Instant::now() + LONGEST_WAIT;
@@ -77,6 +98,7 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use futures::future::BoxFuture;
@@ -84,7 +106,6 @@ mod tests {
     use survey::job::{Job, JobKey, ObjectRef};
 
     use super::*;
-    use crate::jobs::JobStats;
     use crate::runner::Progress;
 
     fn object() -> ObjectRef {
@@ -96,10 +117,12 @@ mod tests {
         Work { survey: "a".into(), output: "memory:///".into(), job, progress: Progress::default() }
     }
 
-    /// Takes a second for each job, or for ever, and counts how many it has at the same time.
+    /// Takes a second for each job, or for ever, and counts how many it has at the same time. Fetches ahead for two seconds, or
+    /// for ever.
     #[derive(Default)]
     struct Counting {
         hangs: bool,
+        ahead: Mutex<Vec<u32>>,
         now: AtomicU32,
         most: AtomicU32,
     }
@@ -116,6 +139,17 @@ mod tests {
             }
             .boxed()
         }
+
+        fn fetch_ahead<'a>(&'a self, work: &'a Work) -> BoxFuture<'a, JobStats> {
+            async move {
+                let JobKey::Calibrate(number) = work.job.key else { return JobStats::default() };
+                self.ahead.lock().unwrap().push(number);
+                tokio::time::sleep(if self.hangs { Duration::from_secs(1 << 20) } else { Duration::from_millis(500) })
+                    .await;
+                JobStats { bytes_fetched: 7, ..JobStats::default() }
+            }
+            .boxed()
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -124,8 +158,10 @@ mod tests {
         let began = Instant::now();
         let done = futures::future::join_all((0..8).map(|number| turns.do_job(&runner, work(number)))).await;
         assert_eq!((runner.most.into_inner(), began.elapsed().as_secs()), (2, 4));
-        for (_, took) in done.into_iter().map(Result::unwrap) {
+        assert_eq!(*runner.ahead.lock().unwrap(), [2, 3, 4, 5, 6, 7], "all that had to wait fetched ahead");
+        for (number, (committed, took)) in done.into_iter().map(Result::unwrap).enumerate() {
             assert_eq!(took.as_secs(), 1, "waiting is not counted");
+            assert_eq!(committed.stats.bytes_fetched, if number < 2 { 0 } else { 7 }, "what was fetched ahead is");
         }
     }
 

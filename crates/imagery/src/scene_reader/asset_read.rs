@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use super::lattice::Lattice;
 use super::opened::{OpenFile, cause_of, geometry_of, place_of};
-use super::{Inner, Tiles, UnreadablePart, Watcher};
+use super::{Fetched, Inner, Tiles, UnreadablePart, Watcher};
 use crate::blocks::Decoded;
 use crate::cog::{Block, BlockIndex, Level, Raster};
 use crate::crs::{Crs, Transformer};
@@ -26,13 +26,15 @@ use crate::warp::geometry::Sampling;
 use crate::warp::mask_plane::{Lookup, MaskPlane, NoMask, PixelGrid};
 use crate::warp::source::{BandSource, MaskRows, Region, WindowBuilder};
 
+/// What is fetched ahead takes at most this part of what is kept of blocks.
+const AHEAD_SHARE: u64 = 8;
+
 /// The bands of one file over a rectangle of the grid.
 pub(super) struct AssetRead {
     pub(super) bands: Vec<Plane<f32>>,
     pub(super) state: Plane<PixelState>,
     pub(super) unreadable: Vec<UnreadablePart>,
-    pub(super) bytes_fetched: u64,
-    pub(super) blocks_decoded: u64,
+    pub(super) fetched: Fetched,
 }
 
 /// Which bands of which file over which rectangle.
@@ -54,23 +56,8 @@ impl AssetRequest {
             bands: vec![Plane::filled(self.rect, 0.0); self.bands.len()],
             state: Plane::filled(self.rect, PixelState::NoScene),
             unreadable: Vec::new(),
-            bytes_fetched: 0,
-            blocks_decoded: 0,
+            fetched: Fetched::default(),
         }
-    }
-}
-
-/// What reading cost.
-#[derive(Clone, Copy, Default)]
-struct Cost {
-    bytes: u64,
-    blocks: u64,
-}
-
-impl Cost {
-    fn add(&mut self, other: Self) {
-        self.bytes += other.bytes;
-        self.blocks += other.blocks;
     }
 }
 
@@ -87,12 +74,12 @@ struct MaskedImage<'a> {
 struct MaskRead {
     rows: Arc<dyn MaskRows>,
     failed: Vec<(Region, String)>,
-    cost: Cost,
+    cost: Fetched,
 }
 
 impl MaskRead {
     fn none(over: Region, cause: String) -> Self {
-        Self { rows: Arc::new(NoMask), failed: vec![(over, cause)], cost: Cost::default() }
+        Self { rows: Arc::new(NoMask), failed: vec![(over, cause)], cost: Fetched::default() }
     }
 }
 
@@ -142,7 +129,7 @@ impl Inner {
             return Ok(request.nothing());
         };
 
-        let mut cost = Cost::default();
+        let mut cost = Fetched::default();
         let mut failed: Vec<(Region, String)> = Vec::new();
         let sources = request.bands.iter().map(|band| band_source(band, raster)).collect();
         let alpha = raster.info().alpha_band;
@@ -152,14 +139,14 @@ impl Inner {
         for mask in &request.scene.masks {
             let image = MaskedImage { asset, source, level_index, over: builder.pixels() };
             let read = self.read_mask(request, image, mask).await?;
-            cost.add(read.cost);
+            cost += read.cost;
             failed.extend(read.failed);
             masks.push(read.rows);
         }
         let blocks = blocks_of(level, warp.sampling.average, footprints);
         let bytes = block_bytes(raster, level);
-        for batch in blocks.chunks(self.in_flight.batch(bytes)) {
-            let held = self.in_flight.take(bytes.saturating_mul(batch.len() as u64)).await;
+        for (batch, missing) in self.batches(source.id, level_index, &blocks, bytes) {
+            let held = self.in_flight.take(missing).await;
             let decoded = self.blocks(source, level_index, batch, &mut cost).await;
             let placed = place_blocks(level, batch, decoded)?;
             for block in &placed {
@@ -206,13 +193,36 @@ impl Inner {
             })
             .await;
         request.watcher.gets_on();
-        Ok(AssetRead {
-            bands: resampled.bands,
-            state: resampled.state,
-            unreadable,
-            bytes_fetched: cost.bytes,
-            blocks_decoded: cost.blocks,
-        })
+        Ok(AssetRead { bands: resampled.bands, state: resampled.state, unreadable, fetched: cost })
+    }
+
+    /// Fetches and decodes the blocks that a read of the same will need, unless they would take too much of what is kept. Where
+    /// they lie is an estimate: those around the corners and the middles of the sides of the rectangle.
+    pub(super) async fn fetch_ahead(&self, request: &AssetRequest) -> Result<Fetched, ImageryError> {
+        let asset = asset_of(&request.scene, request.asset)?;
+        let opened = self.files.open(asset).await?;
+        let mut cost = Fetched::default();
+        let Some(OpenFile::Ready { id, raster, file }) = opened.get() else { return Ok(cost) };
+        let source = Source { id: *id, raster, file };
+        let geometry = geometry_of(&request.grid, asset, Some(raster))?;
+        let sizes: Vec<(u32, u32)> = raster.levels().iter().map(|level| (level.width, level.height)).collect();
+        let Some(sampling) = geometry.scale().map(|scale| Sampling::choose(scale, &sizes)) else { return Ok(cost) };
+        let (Some(level), Some(region)) =
+            (raster.levels().get(sampling.level), geometry.around(&request.correction, &sampling, request.rect))
+        else {
+            return Ok(cost);
+        };
+        let blocks = blocks_of(level, sampling.average, &[region]);
+        let bytes = block_bytes(raster, level);
+        if bytes.saturating_mul(blocks.len() as u64) > self.blocks.capacity() / AHEAD_SHARE {
+            return Ok(cost);
+        }
+        for (batch, missing) in self.batches(source.id, sampling.level, &blocks, bytes) {
+            let _held = self.in_flight.take(missing).await;
+            self.blocks(source, sampling.level, batch, &mut cost).await;
+            request.watcher.gets_on();
+        }
+        Ok(cost)
     }
 
     /// Reads a mask over the pixels of an image's level. A mask in the image's own file is read from the same level; one
@@ -258,11 +268,11 @@ impl Inner {
             let lookup = self.on_pool(move || Lookup::new(over, &image_grid, &mask_grid, projection.as_ref())).await;
             let region = lookup.needed((level.width, level.height));
             let mut plane = MaskPlane::new(over, lookup, region, usize::from(mask.index), mask.meaning);
-            let (mut cost, mut failed) = (Cost::default(), Vec::new());
+            let (mut cost, mut failed) = (Fetched::default(), Vec::new());
             let blocks = if region.is_empty() { Vec::new() } else { blocks_of(level, [1, 1], &[region]) };
             let bytes = block_bytes(source.raster, level);
-            for batch in blocks.chunks(self.in_flight.batch(bytes)) {
-                let held = self.in_flight.take(bytes.saturating_mul(batch.len() as u64)).await;
+            for (batch, missing) in self.batches(source.id, level_index, &blocks, bytes) {
+                let held = self.in_flight.take(missing).await;
                 let decoded = self.blocks(source, level_index, batch, &mut cost).await;
                 let placed = place_blocks(level, batch, decoded)?;
                 let (with_blocks, unreadable) = self.on_pool(move || add_mask_blocks(plane, placed)).await;
@@ -275,7 +285,36 @@ impl Inner {
         })
     }
 
-    async fn blocks(&self, source: Source<'_>, level: usize, blocks: &[BlockIndex], cost: &mut Cost) -> Vec<Decoded> {
+    /// Blocks that are read together, each batch with the bytes of those of it that are to be fetched: as many as may be in flight
+    /// for one read, beside any number that are here already or on their way.
+    fn batches<'a>(
+        &self,
+        file: u64,
+        level: usize,
+        blocks: &'a [BlockIndex],
+        block_bytes: u64,
+    ) -> impl Iterator<Item = (&'a [BlockIndex], u64)> + use<'a> {
+        let (missing, most) = (self.blocks.missing(file, level, blocks), self.in_flight.batch(block_bytes));
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let mut count = 0;
+            let within = missing.iter().skip(from).take_while(|&&is_missing| {
+                count += usize::from(is_missing);
+                count <= most
+            });
+            let batch = blocks.get(from..from + within.count()).filter(|batch| !batch.is_empty())?;
+            from += batch.len();
+            Some((batch, block_bytes.saturating_mul(count.min(most) as u64)))
+        })
+    }
+
+    async fn blocks(
+        &self,
+        source: Source<'_>,
+        level: usize,
+        blocks: &[BlockIndex],
+        cost: &mut Fetched,
+    ) -> Vec<Decoded> {
         let fetched = [AtomicU64::new(0), AtomicU64::new(0)];
         let fetch = |wanted: Vec<BlockIndex>| {
             let fetched = &fetched;

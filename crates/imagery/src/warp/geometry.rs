@@ -1,8 +1,9 @@
 //! Where the pixels of the survey's grid lie in a raster.
 
 use survey::calibration::Registration;
-use survey::grid::{GeoTransform, Grid};
+use survey::grid::{GeoTransform, Grid, PixelRect};
 
+use super::source::Region;
 use crate::crs::{Crs, Transformer};
 use crate::error::ImageryError;
 
@@ -111,6 +112,26 @@ impl Geometry {
         // A scene whose pixels are the grid's but for rounding and a slight turn is not resampled for it.
         let scale = scale.map(|s| if (s - 1.0).abs() < 0.005 { 1.0 } else { (s * 4096.0).round() / 4096.0 });
         scale.iter().all(|&s| s > 0.0).then_some(scale)
+    }
+
+    /// The working pixels around a rectangle, estimated from its corners and the middles of its sides; `None` where one of them has
+    /// no place.
+    pub(crate) fn around(&self, correction: &Registration, sampling: &Sampling, rect: PixelRect) -> Option<Region> {
+        /// Pixels that kernels and the bend of the sides may reach beyond.
+        const REACH: f64 = 4.0;
+        let middle = |from: i32, to: i32| f64::midpoint(from.into(), to.into());
+        let rows = [rect.row0.into(), middle(rect.row0, rect.row1), rect.row1.into()];
+        let cols = [rect.col0.into(), middle(rect.col0, rect.col1), rect.col1.into()];
+        let (mut low, mut high) = ([f64::MAX; 2], [f64::MIN; 2]);
+        for (row, col) in rows.into_iter().flat_map(|row| cols.map(|col| (row, col))) {
+            let (x, y) = self.locate_corrected(correction, row, col)?;
+            for (axis, place) in [x, y].into_iter().enumerate() {
+                let place = place / sampling.ratio[axis];
+                (low[axis], high[axis]) = (low[axis].min(place), high[axis].max(place));
+            }
+        }
+        let (from, to) = (low.map(|low| (low - REACH).floor() as i64), high.map(|high| (high + REACH).ceil() as i64));
+        Some(Region { x0: from[0], y0: from[1], x1: to[0], y1: to[1] })
     }
 
     /// Where a working pixel of `sampling` ends: extent of the raster in 1/1024 working pixels.

@@ -84,8 +84,7 @@ pub(super) async fn run(
             Assessed::Site(site, chips, read) => {
                 result.sites.push(*site);
                 result.chips.extend(chips);
-                stats.bytes_fetched += read.bytes_fetched;
-                stats.blocks_decoded += read.blocks_decoded;
+                stats.add(read);
             }
         }
     }
@@ -245,7 +244,7 @@ impl Assessment<'_> {
         let bands = bands_to_look_at(scene, bands);
         let read = self.context.reader.read(&chip.grid, scene, &bands, chip.rect, correction);
         let read = read.instrument(tracing::info_span!("fetch", scene = %scene.id)).await?;
-        stats.add(&read);
+        stats.add(read.fetched.into());
         Ok(read.window)
     }
 

@@ -56,8 +56,8 @@ pub(super) async fn run(
     .buffered(CELLS_AT_ONCE);
     while samples.len() < wanted {
         let Some((earlier, later)) = reads.try_next().instrument(tracing::info_span!("fetch")).await? else { break };
-        stats.add(&earlier);
-        stats.add(&later);
+        stats.add(earlier.fetched.into());
+        stats.add(later.fetched.into());
         if has_common_ground(&earlier, &later) {
             samples.push(CellSample { before: earlier.window, after: later.window });
         }
@@ -82,7 +82,7 @@ pub(super) async fn run(
             let rect = sample.before.rect();
             let read = context.reader.read(&plan.grid, after, &scene_pair.after_bands, rect, &registration);
             let read = read.instrument(tracing::info_span!("fetch")).await?;
-            stats.add(&read);
+            stats.add(read.fetched.into());
             sample.after = read.window;
         }
     }

@@ -30,15 +30,9 @@ pub(super) async fn run(
     block: Block,
 ) -> Result<Committed, JobError> {
     let plan = &loaded.plan;
-    let tile = block.rect(plan.tile_px);
-    let halo = halo_px(plan.grid.resolution_m, &plan.detector);
-    let grown = tile.grown(halo);
+    let Asked { tile, grown, pairs: asked } = Asked::by(loaded, block);
     let calibrations = calibrations(context, job).await?;
     let identity = Registration::default();
-    let asked: Vec<(u32, PixelRect)> = pairs_of(loaded, grown)
-        .into_iter()
-        .filter_map(|pair| needed(loaded, grown, halo, pair).map(|rect| (pair, rect)))
-        .collect();
     let then = if plan.detector.second_look { Then::Stays } else { Then::Leaves };
     let for_the_last_time = context.reader.of_tiles(Tiles { one: grown, side_px: plan.tile_px, then });
     // A scene may stand in several pairs: the tile has read it when the last of them has.
@@ -60,8 +54,8 @@ pub(super) async fn run(
         let later = reads_after.read(&plan.grid, after, &scene_pair.after_bands, rect, &correction);
         let (mut earlier, mut later) =
             async { futures::try_join!(earlier, later) }.instrument(tracing::info_span!("fetch", pair)).await?;
-        stats.add(&earlier);
-        stats.add(&later);
+        stats.add(earlier.fetched.into());
+        stats.add(later.fetched.into());
         if calibration.is_none() {
             let lost = give_up(&mut earlier, &mut later);
             let cause = "its comparison with the other scene of the pair failed".to_owned();
@@ -90,6 +84,47 @@ pub(super) async fn run(
         .await
         .map_err(|error| JobError::Plan { key: job.key.to_string(), cause: error.to_string() })?;
     context.commit(&format!("stages/findings/{}/{}", block.x, block.y), encoded, stats).await
+}
+
+/// What a tile reads.
+struct Asked {
+    tile: PixelRect,
+    /// The tile and the halo around it.
+    grown: PixelRect,
+    /// Pairs, each with the part that it is read over.
+    pairs: Vec<(u32, PixelRect)>,
+}
+
+impl Asked {
+    fn by(loaded: &LoadedPlan, block: Block) -> Self {
+        let plan = &loaded.plan;
+        let tile = block.rect(plan.tile_px);
+        let halo = halo_px(plan.grid.resolution_m, &plan.detector);
+        let grown = tile.grown(halo);
+        let pairs = pairs_of(loaded, grown).into_iter();
+        let pairs = pairs.filter_map(|pair| needed(loaded, grown, halo, pair).map(|rect| (pair, rect))).collect();
+        Self { tile, grown, pairs }
+    }
+}
+
+/// Fetches the blocks that the tile will read: of both scenes as they lie, which a correction moves by a few pixels.
+pub(super) async fn fetch_ahead(
+    context: &JobContext,
+    loaded: &LoadedPlan,
+    job: &Job,
+    block: Block,
+) -> Result<JobStats, JobError> {
+    let mut stats = JobStats::default();
+    for (pair, rect) in Asked::by(loaded, block).pairs {
+        let (scene_pair, before, after) = loaded.pair(job.key, pair)?;
+        let grid = &loaded.plan.grid;
+        let earlier = context.reader.fetch_ahead(grid, before, &scene_pair.before_bands, rect);
+        let later = context.reader.fetch_ahead(grid, after, &scene_pair.after_bands, rect);
+        let (earlier, later) = futures::join!(earlier, later);
+        stats.add(earlier.into());
+        stats.add(later.into());
+    }
+    Ok(stats)
 }
 
 /// The calibrations among the job's inputs; `None` for one that failed for good.

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use imagery::{Output, ReadScene, SceneReader};
+use imagery::{Fetched, Output, SceneReader};
 use survey::county::CountyMap;
 use survey::ids::Digest;
 use survey::job::{BASE_BYTES, Job, JobKey, ObjectRef};
@@ -80,9 +80,17 @@ pub struct JobStats {
 }
 
 impl JobStats {
-    fn add(&mut self, read: &ReadScene) {
-        self.bytes_fetched += read.bytes_fetched;
-        self.blocks_decoded += read.blocks_decoded;
+    /// Adds what something else used.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.bytes_fetched += other.bytes_fetched;
+        self.blocks_decoded += other.blocks_decoded;
+        self.pixels += other.pixels;
+    }
+}
+
+impl From<Fetched> for JobStats {
+    fn from(fetched: Fetched) -> Self {
+        Self { bytes_fetched: fetched.bytes, blocks_decoded: fetched.blocks, pixels: 0 }
     }
 }
 
@@ -108,6 +116,18 @@ pub async fn run(context: &JobContext, job: &Job, progress: &Progress) -> Result
         Ok(outcome) => outcome,
         Err(panic) => Err(JobError::of_panic(&job.key.to_string(), panic.as_ref())),
     }
+}
+
+/// Fetches and decodes the blocks that a job will read first, as far as they are kept, and says what that cost. What fails is left
+/// to the job.
+pub async fn fetch_ahead(context: &JobContext, job: &Job) -> JobStats {
+    let JobKey::Detect(tile) = job.key else { return JobStats::default() };
+    let span = tracing::info_span!("ahead", key = %job.key);
+    let fetched = async {
+        let plan = context.plan(&job.plan).await?;
+        detect::fetch_ahead(context, &plan, job, tile).await
+    };
+    fetched.instrument(span).await.unwrap_or_default()
 }
 
 /// What findings take is known when they are there, and not when the survey is planned. A job whose inputs would take
