@@ -9,7 +9,7 @@ use chrono::{TimeZone, Utc};
 use geo::MultiPolygon;
 use imagery::cog::write::{CogCrs, CogSpec, Overviews, write_cog};
 use imagery::scene_reader::{ReadCost, Then, Tiles, scene_rect};
-use imagery::{ImageryError, SceneReader, Stores};
+use imagery::{Fetched, ImageryError, SceneReader, Stores};
 use survey::calibration::Registration;
 use survey::failure::FailureClass;
 use survey::grid::{GeoTransform, Grid, PixelRect};
@@ -216,7 +216,7 @@ async fn rectangles_agree_in_their_overlap_and_each_block_is_decoded_once() {
     let reader = reader(folder.path());
     let reference = reader.read(&grid, &scene, &bands, whole, &correction).await.unwrap();
     // 300 × 260 pixels in blocks of 64.
-    assert_eq!((reference.blocks_decoded, reader.blocks_decoded()), (25, 25));
+    assert_eq!((reference.fetched.blocks, reader.blocks_decoded()), (25, 25));
     assert!(reference.fetched.bytes > 100_000);
     for (row0, col0) in [(0, 0), (97, 31), (130, 150)] {
         let part =
@@ -235,6 +235,45 @@ async fn rectangles_agree_in_their_overlap_and_each_block_is_decoded_once() {
     let bytes = cost.peak_bytes(whole.rows() as u64, whole.cols() as u64);
     // Two bands and a state, twice: as they lie in the file and on the grid.
     assert!(bytes > whole.pixels() as u64 * 18 && bytes < whole.pixels() as u64 * 22, "{bytes}");
+}
+
+#[tokio::test]
+async fn what_is_fetched_ahead_is_there_when_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.tif");
+    let red = picture(300, 260, 1);
+    // A scene as the grid lies, one in pixels of a third, and one in another CRS, turned against the grid by a degree.
+    for (zone, transform) in [
+        (32652, north_up(1000.0, -2000.0, 1.0)),
+        (32652, north_up(1000.0, -2000.0, 0.4)),
+        (32651, north_up(1_000_000.0, 4_600_000.0, 1.0)),
+    ] {
+        let crs = &format!("EPSG:{zone}");
+        let georeference = Some((CogCrs::Projected(zone), transform));
+        let spec = CogSpec { georeference, ..spec(300, 260, transform, &["red"]) };
+        std::fs::write(&path, write_cog(&spec, &[&red]).unwrap()).unwrap();
+        let scene = scene(vec![asset(&path, crs, transform, 300, 260, 16, 1)], vec![band("red", 0, 0)], vec![]);
+        let grid = Grid { crs: UTM.into(), resolution_m: 1.0 };
+        let bands = names(&["red"]);
+        let whole = scene_rect(&grid, &scene, &bands).unwrap().unwrap();
+        let part = PixelRect { row1: whole.row0 + whole.rows() as i32 / 2, col0: whole.col0 + 40, ..whole };
+        let ahead = reader(folder.path());
+        let fetched = ahead.fetch_ahead(&grid, &scene, &bands, part).await;
+        let read = ahead.read(&grid, &scene, &bands, part, &Registration::default()).await.unwrap();
+        let alone = reader(folder.path()).read(&grid, &scene, &bands, part, &Registration::default()).await.unwrap();
+        assert!(alone.fetched.blocks > 3, "{crs}: {:?}", alone.fetched);
+        assert_eq!((read.fetched.blocks, read.window.planes[0].data()), (0, alone.window.planes[0].data()), "{crs}");
+        // No more than a few that the corners of a turned rectangle reach.
+        assert!((alone.fetched.blocks..=alone.fetched.blocks + 4).contains(&fetched.blocks), "{crs}: {fetched:?}");
+        // Where there is no scene, nothing is fetched, and where it cannot be read or there is no room neither.
+        let beyond = PixelRect::new(whole.row1 + 90, whole.col1 + 90, whole.row1 + 190, whole.col1 + 190);
+        assert_eq!(ahead.fetch_ahead(&grid, &scene, &bands, beyond).await, Fetched::default());
+        assert_eq!(ahead.fetch_ahead(&grid, &scene, &names(&["nir"]), part).await, Fetched::default());
+        let small = SceneReader::new(Stores::new(&[], &folder.path().display().to_string()).unwrap(), 1 << 10);
+        assert_eq!(small.fetch_ahead(&grid, &scene, &bands, part).await, Fetched::default());
+        std::fs::write(&path, "no raster").unwrap();
+        assert_eq!(reader(folder.path()).fetch_ahead(&grid, &scene, &bands, part).await, Fetched::default());
+    }
 }
 
 #[tokio::test]

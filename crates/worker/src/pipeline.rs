@@ -14,7 +14,7 @@ use crate::client::Connector;
 use crate::desk::Desk;
 use crate::heartbeat::Heartbeat;
 use crate::runner::{JobFailure, JobRunner, Work};
-use crate::turns::{Turns, ahead_of};
+use crate::turns::Turns;
 
 /// Whether a worker shall leave, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,9 +98,8 @@ impl Worker {
         let name = self.config.name.clone();
         let budget = MemoryBudget::new(self.config.memory);
         let turns = Turns::new(self.config.slots, budget.clone());
-        // It asks for the jobs that are next in line, too.
-        let asked = self.config.slots.saturating_add(ahead_of(self.config.slots));
-        let desk = Arc::new(Desk::new(budget.limit(), asked));
+        // It asks for those that are next in line, too.
+        let desk = Arc::new(Desk::new(budget.limit(), self.config.slots.saturating_mul(2)));
         let (assignments, mut assigned) = mpsc::unbounded_channel();
         let (alive, is_alive) = watch::channel(());
         let heartbeat = Heartbeat {

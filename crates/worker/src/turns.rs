@@ -25,16 +25,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// gets on or does not.
 const FETCHING: Duration = Duration::from_secs(5);
 
-/// How many jobs are next in line where so many are done at the same time: as many as compute, since one slot is there to fetch.
-pub(crate) fn ahead_of(slots: u32) -> u32 {
-    slots.saturating_sub(1).max(1)
-}
-
 /// Gives out turns. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Turns {
     slots: Arc<Semaphore>,
-    /// The next in line, who fetch what they will read.
+    /// The next in line, as many again, who fetch what they will read.
     ahead: Arc<Semaphore>,
     budget: MemoryBudget,
 }
@@ -50,8 +45,8 @@ struct Turn {
 impl Turns {
     /// For `slots` jobs at the same time, at least one.
     pub(crate) fn new(slots: u32, budget: MemoryBudget) -> Self {
-        let of = |count: u32| Arc::new(Semaphore::new(count.max(1) as usize));
-        Self { slots: of(slots), ahead: of(ahead_of(slots)), budget }
+        let of_slots = || Arc::new(Semaphore::new(slots.max(1) as usize));
+        Self { slots: of_slots(), ahead: of_slots(), budget }
     }
 
     /// Does a job when its turn comes, and says how long it took.
