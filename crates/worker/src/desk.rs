@@ -172,7 +172,9 @@ impl Desk {
         }
         let running = u32::try_from(request.running.len()).unwrap_or(u32::MAX);
         request.memory_free = self.memory.saturating_sub(reserved);
-        request.slots = if draining { 0 } else { self.slots.saturating_sub(running) };
+        // As many again are next in line, and never more than slots are asked for: a coordinator reckons with the most that it hears.
+        let room = self.slots.saturating_mul(2).saturating_sub(running).min(self.slots);
+        request.slots = if draining { 0 } else { room };
         request
     }
 }

@@ -98,8 +98,7 @@ impl Worker {
         let name = self.config.name.clone();
         let budget = MemoryBudget::new(self.config.memory);
         let turns = Turns::new(self.config.slots, budget.clone());
-        // It asks for those that are next in line, too.
-        let desk = Arc::new(Desk::new(budget.limit(), self.config.slots.saturating_mul(2)));
+        let desk = Arc::new(Desk::new(budget.limit(), self.config.slots));
         let (assignments, mut assigned) = mpsc::unbounded_channel();
         let (alive, is_alive) = watch::channel(());
         let heartbeat = Heartbeat {

@@ -41,6 +41,8 @@ pub struct BasePlanes {
     pub rect: PixelRect,
     /// Whether a pixel is valid on both dates: 1 or 0.
     pub valid: Plane<i16>,
+    /// Whether all are.
+    pub is_whole: bool,
     /// `ln(1 + √T) − threshold`.
     pub score: Plane<i16>,
     /// Earlier scene.
@@ -92,6 +94,7 @@ pub fn base_planes(
     let [earlier, later] = [DateLooks::new(before, calibration, 0), DateLooks::new(after, calibration, 1)];
     BasePlanes {
         rect: state.rect(),
+        is_whole: valid.data().iter().fold(true, |all, &valid| all & (valid == 1)),
         score: score_plane(before, after, state, calibration),
         before: date_planes(&earlier, &valid, &calibration.irmad.mean_before),
         after: date_planes(&later, &valid, &calibration.irmad.mean_after),

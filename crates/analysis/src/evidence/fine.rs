@@ -57,6 +57,8 @@ enum Quantity<'a> {
 pub struct FineRows<'a> {
     base: &'a BasePlanes,
     valid: Table,
+    /// Whether [`FineRows::inverse`] is that of all rows whose windows end above and below nowhere.
+    counted: bool,
     quantities: Vec<(Quantity<'a>, Table, Vec<Mean>)>,
     network: Network,
     /// By index into [`RADII`]: 1 / number of valid pixels; 0 where there is none.
@@ -129,6 +131,7 @@ impl<'a> FineRows<'a> {
         Self {
             base,
             valid: table(LARGEST_RADIUS),
+            counted: false,
             quantities: of_planes.chain(of_products).collect(),
             network: Network::of(base.colours.has_colour),
             inverse: std::array::from_fn(|_| line()),
@@ -155,16 +158,30 @@ impl<'a> FineRows<'a> {
         FineRow { logit: &self.logit, correlation: &features[CORRELATION], edges }
     }
 
+    /// The features of a row, by their place in [`FEATURES`]: of the first, or of the one below the last.
+    pub fn features_of(&mut self, row: usize) -> &[Vec<f32>] {
+        self.means(row);
+        self.shapes();
+        &self.values[..FEATURES.len()]
+    }
+
     /// Means over the windows around the pixels of a row.
     fn means(&mut self, row: usize) {
-        let Self { base, valid, quantities, inverse, sums, values, .. } = self;
+        let Self { base, valid, quantities, counted, inverse, sums, values, .. } = self;
         let height = base.rect.rows();
-        valid.roll(row, height, |row, out| Quantity::Plane(&base.valid).read(row, out));
-        for (radius, inverse) in RADII.into_iter().zip(inverse.iter_mut()) {
-            valid.window_sums(row, radius, sums);
-            let pixels = inverse.iter_mut().zip(sums.iter());
-            wide(|| pixels.for_each(|(inverse, &count)| *inverse = if count > 0 { 1.0 / count as f32 } else { 0.0 }));
+        // Where all pixels are valid, rows that no window leaves by an end have the counts of the row above.
+        let counts = base.is_whole && row >= LARGEST_RADIUS && row + LARGEST_RADIUS < height;
+        if !(counts && *counted) {
+            valid.roll(row, height, |row, out| Quantity::Plane(&base.valid).read(row, out));
+            for (radius, inverse) in RADII.into_iter().zip(inverse.iter_mut()) {
+                valid.window_sums(row, radius, sums);
+                let pixels = inverse.iter_mut().zip(sums.iter());
+                wide(|| {
+                    pixels.for_each(|(inverse, &count)| *inverse = if count > 0 { 1.0 / count as f32 } else { 0.0 });
+                });
+            }
         }
+        *counted = counts;
         let ln = Logarithm::new();
         for (quantity, table, means) in quantities {
             table.roll(row, height, |row, out| quantity.read(row, out));
@@ -216,8 +233,7 @@ pub fn features(base: &BasePlanes) -> Vec<Vec<f32>> {
     let mut planes: Vec<Vec<f32>> = FEATURES.iter().map(|_| Vec::new()).collect();
     let mut rows = FineRows::new(base, 0);
     for row in 0..base.rect.rows() {
-        rows.row(row);
-        planes.iter_mut().zip(&rows.values).for_each(|(plane, values)| plane.extend_from_slice(values));
+        planes.iter_mut().zip(rows.features_of(row)).for_each(|(plane, values)| plane.extend_from_slice(values));
     }
     planes
 }

@@ -337,6 +337,45 @@ mod tests {
     }
 
     #[test]
+    fn means_are_those_of_the_definition_from_whatever_row_on() {
+        let names = &["blue", "green", "red", "nir"];
+        let whole = Plane::filled(window(1, names).rect(), PixelState::Valid);
+        for state in [None, Some(whole)] {
+            let [before, after] = [1, 5].map(|seed| {
+                let patchy = window(seed, names);
+                SceneWindow { state: state.clone().unwrap_or(patchy.state), ..patchy }
+            });
+            let sample = CellSample { before: before.clone(), after: after.clone() };
+            let (grid, detector) = (Grid { crs: String::new(), resolution_m: 0.5 }, DetectorSpec::default());
+            let calibration = calibrate::fit(&[sample], &grid, survey::calibration::Registration::default(), &detector);
+            let states = pair_state(&before.state, &after.state);
+            let base = base_planes(&before, &after, &states, &calibration);
+            assert_eq!(base.is_whole, state.is_some());
+            let mean = |row: i32, col: i32, radius: i32| {
+                let around = PixelRect::new(row - radius, col - radius, row + radius + 1, col + radius + 1);
+                let around = around.intersection(&base.rect).unwrap();
+                let (score, valid) = (base.score.crop(around), base.valid.crop(around));
+                let sum: i32 = score.data().iter().map(|&score| i32::from(score)).sum();
+                let count = valid.data().iter().filter(|&&valid| valid == 1).count();
+                if count == 0 { 0.0 } else { sum as f32 * (1.0 / count as f32) * (1.0 / base::UNIT) }
+            };
+            for first in [0, 13, 40, 80] {
+                let mut rows = FineRows::new(&base, first);
+                for row in first..(first + 30).min(SIDE as usize) {
+                    let (at, features) = (base.rect.row0 + row as i32, rows.features_of(row));
+                    for (name, radius) in [("score_1", 1), ("score_12", 12), ("score_24", 24)] {
+                        for index in [0, 3, 30, 70, SIDE as usize - 1] {
+                            let expected = mean(at, base.rect.col0 + index as i32, radius);
+                            let found = features[model::index_of(name)][index];
+                            assert_eq!(found.to_bits(), expected.to_bits(), "{name} at row {row}, column {index}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_is_said_of_a_run_is_what_the_planes_say() {
         for names in [&["blue", "green", "red", "nir"][..], &["red", "green", "blue"], &["pan"]] {
             let (before, after) = (window(1, names), window(5, names));
