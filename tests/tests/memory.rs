@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use groundbreak_tests::survey_run::{measure, refuse, succeed, table};
+use groundbreak_tests::survey_run::{binary, measure, refuse, succeed, table};
 
 /// What a process holds that is no job's and no block's: code, the runtime's threads, catalogs while they are read, and
 /// what the allocator keeps of what was given back.
@@ -37,4 +39,28 @@ fn a_survey_stays_within_the_memory_that_it_is_given_and_refuses_what_cannot_hol
         assert!(message.contains("needs") && message.contains("48") && message.contains("memory"), "{message}");
     }
     assert!(!Path::new(&path("small")).join("stages").exists(), "a refused survey has begun");
+}
+
+/// The program starts once more as the same process, with few arenas of the C library's, unless somebody chose otherwise.
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn a_process_has_as_many_arenas_as_cores_unless_told_otherwise() {
+    let work = tempfile::tempdir().unwrap();
+    for (told, expected) in [(None, true), (Some(("MALLOC_TRIM_THRESHOLD_", "131072")), false)] {
+        let mut command = Command::new(binary());
+        command.args(["simulate", "--seed", "7", "--out"]).arg(work.path().join(expected.to_string()));
+        for name in ["MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"] {
+            command.env_remove(name);
+        }
+        let mut process = command.envs(told).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let environment = || std::fs::read(format!("/proc/{}/environ", process.id())).unwrap();
+        let is_set = || environment().split(|&byte| byte == 0).any(|entry| entry.starts_with(b"MALLOC_ARENA_MAX="));
+        let found = (0..50).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            is_set()
+        });
+        assert_eq!(found, expected, "{told:?}");
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
 }

@@ -237,3 +237,25 @@ fn findings_do_not_depend_on_the_tiles() {
     assert!(expected[&0].unreadable > 0 && expected[&0].cloud > 0, "no gap: nothing is tested");
     assert_eq!(one.coverage[&0].no_scene, 0);
 }
+
+#[test]
+fn a_pair_alone_is_what_it_is_beside_one_that_sees_nothing() {
+    let mut plan = plan(256);
+    for name in ["default", "irmad"] {
+        plan.detector.name = name.into();
+        let counties = CountyMap::new(&plan.grid, &plan.counties);
+        let tile = PixelRect::new(0, 0, 256, 256);
+        let around = tile.grown(halo_px(plan.grid.resolution_m, &plan.detector));
+        let [seen, unseen] = [0, 1].map(|pair| PairPixels {
+            pair,
+            calibration: calibration(pair, &plan.grid, &plan.detector),
+            before: read(2 * pair, around),
+            after: read(2 * pair + 1, around),
+        });
+        let nothing = Plane::filled(around, PixelState::NoScene);
+        let unseen = PairPixels { before: SceneWindow { state: nothing, ..unseen.before.clone() }, ..unseen };
+        let alone = detect_tile(&plan, &counties, tile, std::slice::from_ref(&seen));
+        assert!(!alone.closed.is_empty() || !alone.open.is_empty(), "{name}: nothing is found");
+        assert_eq!(alone, detect_tile(&plan, &counties, tile, &[seen, unseen]), "{name}");
+    }
+}

@@ -172,9 +172,34 @@ impl Desk {
         }
         let running = u32::try_from(request.running.len()).unwrap_or(u32::MAX);
         request.memory_free = self.memory.saturating_sub(reserved);
-        // As many again are next in line, and never more than slots are asked for: a coordinator reckons with the most that it hears.
-        let room = self.slots.saturating_mul(2).saturating_sub(running).min(self.slots);
+        // As many tiles again are next in line: other jobs have nothing to fetch ahead, and others may do them at once. More than slots
+        // are never asked for: a coordinator reckons with the most that it hears.
+        let are_tiles = held.values().all(|held| matches!(held.key, Some(JobKey::Detect(_))));
+        let in_line = if are_tiles { self.slots } else { 0 };
+        let room = self.slots.saturating_add(in_line).saturating_sub(running).min(self.slots);
         request.slots = if draining { 0 } else { room };
         request
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use survey::grid::Block;
+
+    use super::*;
+
+    #[test]
+    fn tiles_are_next_in_line_and_no_more_than_slots_are_asked_for() {
+        let room = |keys: &[JobKey]| {
+            let desk = Desk::new(1 << 30, 3);
+            for (counter, &key) in (0..).zip(keys) {
+                desk.take_up((1, counter), "a", key, 1 << 20).unwrap();
+            }
+            desk.request("w", 1, false, Duration::ZERO).slots
+        };
+        let tiles: Vec<JobKey> = (0..9).map(|x| JobKey::Detect(Block { level: 0, y: 0, x })).collect();
+        assert_eq!([0, 1, 3, 4, 6, 9].map(|count| room(&tiles[..count])), [3, 3, 3, 2, 0, 0]);
+        let others: Vec<JobKey> = [JobKey::Assemble(0)].into_iter().chain(tiles).collect();
+        assert_eq!([1, 2, 3, 6].map(|count| room(&others[..count])), [2, 1, 0, 0]);
     }
 }

@@ -1,5 +1,5 @@
 //! Whose turn it is: so many jobs at the same time, and as far as memory reaches. The jobs of a batch come together and are done
-//! one after the other.
+//! one after the other; those next in line fetch meanwhile what they will read.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::{Either, select};
 use survey::failure::FailureClass;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -21,8 +22,8 @@ const WAIT: Duration = Duration::from_secs(1);
 /// ... and so long: a batch is worth two seconds, and a job that stands still is given up after minutes.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// What a job fetches before its turn comes is given up after so long: then it goes on without, and is watched as a job that
-/// gets on or does not.
+/// What a job still fetches when its slot is there is given up after so long: then it goes on without, and is watched as a job
+/// that gets on or does not.
 const FETCHING: Duration = Duration::from_secs(5);
 
 /// Gives out turns. Clones share them.
@@ -72,8 +73,7 @@ impl Turns {
             if slot.is_none() {
                 // The semaphores are never closed.
                 let _ahead = self.ahead.acquire().await;
-                fetched = timeout(FETCHING, runner.fetch_ahead(work)).await.unwrap_or_default();
-                slot = Arc::clone(&self.slots).acquire_owned().await.ok();
+                (slot, fetched) = self.slot_and_fetched(runner, work).await;
             }
             let memory = self.budget.admit(key, work.job.memory).await?;
             Ok(Turn { _slot: slot, _memory: memory, fetched })
@@ -88,6 +88,18 @@ impl Turns {
         }
         let message = format!("the jobs before it take longer than {} s: it is handed back", LONGEST_WAIT.as_secs());
         Err(JobFailure { class: FailureClass::Cancelled, message })
+    }
+
+    /// A slot, and what was fetched until it came.
+    async fn slot_and_fetched(&self, runner: &dyn JobRunner, work: &Work) -> (Option<OwnedSemaphorePermit>, JobStats) {
+        let slot = pin!(Arc::clone(&self.slots).acquire_owned());
+        // A panic while it is fetched meets the job again when it runs.
+        let fetching = pin!(AssertUnwindSafe(runner.fetch_ahead(work)).catch_unwind());
+        let (slot, fetched) = match select(fetching, slot).await {
+            Either::Left((fetched, slot)) => (slot.await, fetched.ok()),
+            Either::Right((slot, fetching)) => (slot, timeout(FETCHING, fetching).await.ok().and_then(Result::ok)),
+        };
+        (slot.ok(), fetched.unwrap_or_default())
     }
 }
 
@@ -112,11 +124,20 @@ mod tests {
         Work { survey: "a".into(), output: "memory:///".into(), job, progress: Progress::default() }
     }
 
-    /// Takes a second for each job, or for ever, and counts how many it has at the same time. Fetches ahead for two seconds, or
-    /// for ever.
+    #[derive(Default)]
+    enum Fetches {
+        #[default]
+        Well,
+        Never,
+        Panics,
+    }
+
+    /// Takes a second for each job, or for ever, and counts how many it has at the same time. Fetches ahead for half a second, for
+    /// ever, or not without a panic.
     #[derive(Default)]
     struct Counting {
         hangs: bool,
+        fetches: Fetches,
         ahead: Mutex<Vec<u32>>,
         now: AtomicU32,
         most: AtomicU32,
@@ -139,8 +160,11 @@ mod tests {
             async move {
                 let JobKey::Calibrate(number) = work.job.key else { return JobStats::default() };
                 self.ahead.lock().unwrap().push(number);
-                tokio::time::sleep(if self.hangs { Duration::from_secs(1 << 20) } else { Duration::from_millis(500) })
-                    .await;
+                match self.fetches {
+                    Fetches::Well => tokio::time::sleep(Duration::from_millis(500)).await,
+                    Fetches::Never => std::future::pending().await,
+                    Fetches::Panics => panic!("while it is fetched"),
+                }
                 JobStats { bytes_fetched: 7, ..JobStats::default() }
             }
             .boxed()
@@ -157,6 +181,18 @@ mod tests {
         for (number, (committed, took)) in done.into_iter().map(Result::unwrap).enumerate() {
             assert_eq!(took.as_secs(), 1, "waiting is not counted");
             assert_eq!(committed.stats.bytes_fetched, if number < 2 { 0 } else { 7 }, "what was fetched ahead is");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_fetched_ahead_delays_a_job_by_seconds_at_most() {
+        for (fetches, takes) in [(Fetches::Panics, 2), (Fetches::Never, 1 + FETCHING.as_secs() + 1)] {
+            let runner = Counting { fetches, ..Counting::default() };
+            let turns = Turns::new(1, MemoryBudget::new(1 << 30));
+            let began = Instant::now();
+            let done = futures::future::join_all((0..2).map(|number| turns.do_job(&runner, work(number)))).await;
+            assert_eq!((done.iter().filter(|done| done.is_ok()).count(), began.elapsed().as_secs()), (2, takes));
+            assert_eq!(*runner.ahead.lock().unwrap(), [1]);
         }
     }
 

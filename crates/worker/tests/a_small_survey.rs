@@ -19,7 +19,7 @@ use survey::job::{Job, JobInput, JobKey, ObjectRef};
 use survey::plan::{Context, PlannedCell, SurveyPlan};
 use survey::scene::{Asset, BandName, Scene, SceneBand, ScenePair};
 use survey::spec::DetectorSpec;
-use worker::{JobContext, JobError, Progress};
+use worker::{JobContext, JobError, JobRunner, Progress, Surveys, Work};
 
 /// The survey's pixels: two by two cells.
 const SIDE: i32 = 1024;
@@ -311,6 +311,34 @@ async fn a_new_lot_is_found_once_whatever_the_tiles_and_threads_and_its_county_t
         assert!(chip.object.key.starts_with("stages/chips/K2/"), "{}", chip.object.key);
     }
     assert_eq!(result.chips[0].name, format!("{}-before.png", site.id));
+}
+
+#[tokio::test]
+async fn a_tile_finds_what_was_fetched_ahead_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut survey = Survey::new(folder.path(), plan(folder.path(), 512), 2).await;
+    survey.job(JobKey::Calibrate(0), &[]).await;
+    let tile = JobKey::Detect(survey.plan.tiles()[0]);
+    let calibration = JobInput { from: JobKey::Calibrate(0), object: survey.done.get(&JobKey::Calibrate(0)).cloned() };
+    let job = Job { key: tile, plan: survey.plan_object.clone(), inputs: vec![calibration], memory: 1 << 30 };
+    let work = Work { survey: "test".into(), output: "out-512-2".into(), job, progress: Progress::default() };
+    let runner = || {
+        let stores = Stores::new(&[], &folder.path().display().to_string()).unwrap();
+        let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap());
+        Surveys::new(stores.clone(), SceneReader::with_pool(stores, 1 << 30, Arc::clone(&pool)), pool)
+    };
+    let alone = runner().run(work.clone()).await.unwrap();
+    let worker = runner();
+    let ahead = worker.fetch_ahead(&work).await;
+    let done = worker.run(work.clone()).await.unwrap();
+    assert!(alone.stats.blocks_decoded > 0 && ahead.blocks_decoded >= alone.stats.blocks_decoded, "{ahead:?}");
+    assert_eq!((done.stats.blocks_decoded, done.stats.bytes_fetched, done.object), (0, 0, alone.object));
+    // Other jobs have nothing to fetch ahead, and what cannot be fetched is left to the job.
+    let calibrate = Work { job: Job { key: JobKey::Calibrate(0), ..work.job.clone() }, ..work.clone() };
+    let lost = Work { output: "nowhere".into(), ..work };
+    for other in [calibrate, lost] {
+        assert_eq!(runner().fetch_ahead(&other).await, Default::default());
+    }
 }
 
 #[tokio::test]

@@ -162,7 +162,8 @@ fn factor(covariance: &Matrix, ridge: f64) -> Option<Matrix> {
     })
 }
 
-/// Variates, and pixels of a row, that are computed together: as many as the registers of any 64-bit processor hold.
+/// Variates, and pixels of a row, that are computed together: as many as sixteen registers of 256 bits hold beside what they are
+/// multiplied with.
 const VARIATES: usize = 4;
 const LANES: usize = 8;
 /// As many of the latter are handed on together.
@@ -202,11 +203,13 @@ impl Scorer {
         let bands = variates.first().map_or(0, |(weights, _)| weights.len());
         let groups = variates
             .chunks(VARIATES)
-            .map(|group| {
-                let each =
-                    |of: &dyn Fn(&(Vec<f64>, f64)) -> f64| std::array::from_fn(|at| group.get(at).map_or(0.0, of));
-                let weights = (0..bands).map(|band| each(&|(weights, _)| weights[band])).collect();
-                Group { weights, constants: each(&|&(_, constant)| constant) }
+            .map(|variates| {
+                let mut group = Group { weights: vec![[0.0; VARIATES]; bands], constants: [0.0; VARIATES] };
+                for (at, (weights, constant)) in variates.iter().enumerate() {
+                    group.constants[at] = *constant;
+                    group.weights.iter_mut().zip(weights).for_each(|(of_band, weight)| of_band[at] = *weight);
+                }
+                group
             })
             .collect();
         Self { groups }
@@ -230,7 +233,7 @@ impl Scorer {
             for (total, first) in scores.iter_mut().zip((start..start + length).step_by(LANES)) {
                 *total = [0.0; LANES];
                 if first + LANES <= count {
-                    let pixels = |band: usize| bands[band][first..].first_chunk();
+                    let pixels = |band: usize| bands.get(band)?.get(first..)?.first_chunk();
                     self.groups.iter().for_each(|group| group.add_squares(pixels, total));
                 } else {
                     let value = |band: &[f32], at: usize| band.get(first + at).copied().unwrap_or_default();

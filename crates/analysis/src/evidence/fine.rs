@@ -57,7 +57,7 @@ enum Quantity<'a> {
 pub struct FineRows<'a> {
     base: &'a BasePlanes,
     valid: Table,
-    /// Whether [`FineRows::inverse`] is that of all rows whose windows end above and below nowhere.
+    /// Whether all pixels are valid and [`FineRows::inverse`] was taken for a row whose windows are cut neither above nor below.
     counted: bool,
     quantities: Vec<(Quantity<'a>, Table, Vec<Mean>)>,
     network: Network,
@@ -259,6 +259,46 @@ impl Quantity<'_> {
         match self {
             Self::Plane(_) => 1.0 / UNIT,
             Self::Product(..) => 1.0 / (UNIT * UNIT),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use survey::grid::PixelRect;
+
+    use super::super::base::DatePlanes;
+    use super::super::cover::Colours;
+    use super::*;
+
+    #[test]
+    fn each_feature_is_some_mean_or_one_of_the_shapes() {
+        let plane = || Plane::filled(PixelRect::new(0, 0, 1, 1), 0);
+        let date =
+            || DatePlanes { brightness: plane(), vegetation: plane(), index: plane(), hue: plane(), gradient: plane() };
+        let base = BasePlanes {
+            rect: plane().rect(),
+            valid: plane(),
+            is_whole: false,
+            score: plane(),
+            before: date(),
+            after: date(),
+            colours: Colours { is_normalised: true, has_colour: true },
+        };
+        let rows = FineRows::new(&base, 0);
+        let means: Vec<Mean> = rows.quantities.iter().flat_map(|(_, _, means)| means.clone()).collect();
+        for (at, feature) in FEATURES.iter().enumerate() {
+            let of_feature: Vec<&Mean> = means.iter().filter(|mean| mean.value == at).collect();
+            if at == CORRELATION || CONTRAST.contains(&at) {
+                assert!(of_feature.is_empty(), "{feature}");
+                continue;
+            }
+            let radius = feature.split('_').nth(1).and_then(|radius| radius.parse().ok());
+            assert_eq!(
+                of_feature.iter().map(|mean| Some(RADII[mean.radius])).collect::<Vec<_>>(),
+                [radius],
+                "{feature}"
+            );
         }
     }
 }

@@ -72,15 +72,15 @@ pub fn pair_evidence(
         return score_alone(score_plane(before, after, &state, calibration), state);
     }
     let base = base_planes(before, after, &state, calibration);
-    let mut spoken = Spoken::nothing(rect);
-    spoken.chunks(rect.cols()).for_each(|(first, mut chunk)| match preset.scale {
+    let mut planes = Found::nothing(rect);
+    planes.chunks(rect.cols()).for_each(|(first, mut chunk)| match preset.scale {
         Scale::Fine => chunk.fine(&base, first),
         scale => {
             let rows = first..first + chunk.rows(&base);
             chunk.spectral(&base, rows.clone(), &spectral_rows(&base, before, after, &calibration.irmad, scale, rows));
         }
     });
-    spoken.with(base, state)
+    planes.with(base, state)
 }
 
 /// The evidence of the detectors that decide by the score: what the ground looks like is asked for later, where it changed
@@ -130,27 +130,27 @@ impl<'a> PairLooks<'a> {
 }
 
 /// What is found beside the base planes.
-struct Spoken<P, C> {
+struct Found<P, C> {
     logit: P,
     structure: P,
     growth: P,
     cover: C,
 }
 
-impl Spoken<Plane<i16>, Plane<Cover>> {
+impl Found<Plane<i16>, Plane<Cover>> {
     fn nothing(rect: PixelRect) -> Self {
         let plane = || Plane::filled(rect, 0);
         Self { logit: plane(), structure: plane(), growth: plane(), cover: Plane::filled(rect, Cover::Unknown) }
     }
 
     /// Rows that are computed together, each with the first of them.
-    fn chunks(&mut self, cols: usize) -> impl ParallelIterator<Item = (usize, Spoken<&mut [i16], &mut [Cover]>)> {
+    fn chunks(&mut self, cols: usize) -> impl ParallelIterator<Item = (usize, Found<&mut [i16], &mut [Cover]>)> {
         let size = (CHUNK_ROWS * cols).max(1);
         let Self { logit, structure, growth, cover } = self;
         let [logit, structure, growth] = [logit, structure, growth].map(|plane| plane.data_mut().par_chunks_mut(size));
         let planes = logit.zip(structure).zip(growth).zip(cover.data_mut().par_chunks_mut(size)).enumerate();
         planes.map(|(index, (((logit, structure), growth), cover))| {
-            (index * CHUNK_ROWS, Spoken { logit, structure, growth, cover })
+            (index * CHUNK_ROWS, Found { logit, structure, growth, cover })
         })
     }
 
@@ -173,7 +173,7 @@ impl Spoken<Plane<i16>, Plane<Cover>> {
     }
 }
 
-impl Spoken<&mut [i16], &mut [Cover]> {
+impl Found<&mut [i16], &mut [Cover]> {
     fn rows(&self, base: &BasePlanes) -> usize {
         self.logit.len() / base.rect.cols().max(1)
     }

@@ -161,3 +161,38 @@ impl WithSimd for Logits<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The network as it is defined.
+    fn defined(model: &Model, features: &[Vec<f32>], pixel: usize) -> f32 {
+        let taken = || (0..FEATURES.len()).filter(|&feature| model.inverse[feature] != 0.0);
+        (0..UNITS).fold(model.bias, |sum, unit| {
+            let hidden = taken().fold(model.first_bias[unit], |sum, feature| {
+                let scaled = (features[feature][pixel] - model.centre[feature]) * model.inverse[feature];
+                sum + model.first[feature][unit] * scaled.clamp(-3.0, 3.0)
+            });
+            sum + model.second[unit] * hidden.max(0.0)
+        })
+    }
+
+    #[test]
+    fn registers_of_any_width_give_the_bits_of_the_definition() {
+        for (has_colour, pixels) in [(true, 300), (true, 128), (false, 127), (false, 1), (true, 0)] {
+            let noise = |at: usize| ((at as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32;
+            let feature = |feature: usize| (0..pixels).map(|pixel| 8.0 * noise(feature * 977 + pixel) - 4.0).collect();
+            let features: Vec<Vec<f32>> = (0..FEATURES.len()).map(feature).collect();
+            let mut network = Network::of(has_colour);
+            let expected: Vec<u32> =
+                (0..pixels).map(|pixel| defined(network.model, &features, pixel).to_bits()).collect();
+            let (mut narrow, mut wide) = (vec![0.0; pixels], vec![0.0; pixels]);
+            Logits { network: &mut network, features: &features, out: &mut narrow }.with_simd(pulp::Scalar::new());
+            network.logits(&features, &mut wide);
+            for found in [narrow, wide] {
+                assert_eq!(found.iter().map(|logit| logit.to_bits()).collect::<Vec<_>>(), expected);
+            }
+        }
+    }
+}

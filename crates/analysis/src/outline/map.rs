@@ -38,7 +38,8 @@ pub fn to_map(
                     .filter(|hole| hole.len() >= 3)
                     .collect();
                 let simple = polygon(&exterior, &holes);
-                // To look at all pairs of sides takes long where there are thousands: most outlines need not be looked at so.
+                // In pixels, where corners are whole numbers: the library holds each side against each, which takes long where there
+                // are thousands. Between pixels and the map, sides bend by less than what a corner is rounded to.
                 let is_valid = || !meets_itself(&exterior) && (holes.is_empty() || simple.is_valid());
                 if tolerance_px > 0.0 && exterior.len() >= 3 && is_valid() {
                     simple

@@ -26,8 +26,12 @@ use crate::warp::geometry::Sampling;
 use crate::warp::mask_plane::{Lookup, MaskPlane, NoMask, PixelGrid};
 use crate::warp::source::{BandSource, MaskRows, Region, WindowBuilder};
 
-/// What is fetched ahead takes at most this part of what is kept of blocks.
-const AHEAD_SHARE: u64 = 8;
+/// What is fetched ahead of a file takes at most this part of what is kept of blocks: there may be a few dozen files of a few dozen
+/// jobs at the same time.
+const AHEAD_SHARE: u64 = 64;
+
+/// A batch holds at most so many times the blocks that may be in flight for it.
+const BATCH_HERE: usize = 4;
 
 /// The bands of one file over a rectangle of the grid.
 pub(super) struct AssetRead {
@@ -145,8 +149,10 @@ impl Inner {
         }
         let blocks = blocks_of(level, warp.sampling.average, footprints);
         let bytes = block_bytes(raster, level);
-        for (batch, missing) in self.batches(source.id, level_index, &blocks, bytes) {
-            let held = self.in_flight.take(missing).await;
+        let (most, mut left) = (self.in_flight.batch(bytes), &blocks[..]);
+        while let Some((batch, missing, rest)) = self.batch(source.id, level_index, left, most) {
+            left = rest;
+            let held = self.in_flight.take(bytes.saturating_mul(missing as u64)).await;
             let decoded = self.blocks(source, level_index, batch, &mut cost).await;
             let placed = place_blocks(level, batch, decoded)?;
             for block in &placed {
@@ -214,11 +220,15 @@ impl Inner {
         };
         let blocks = blocks_of(level, sampling.average, &[region]);
         let bytes = block_bytes(raster, level);
-        if bytes.saturating_mul(blocks.len() as u64) > self.blocks.capacity() / AHEAD_SHARE {
+        let missing =
+            self.blocks.missing(source.id, sampling.level, &blocks).into_iter().filter(|&missing| missing).count();
+        if bytes.saturating_mul(missing as u64) > self.blocks.capacity() / AHEAD_SHARE {
             return Ok(cost);
         }
-        for (batch, missing) in self.batches(source.id, sampling.level, &blocks, bytes) {
-            let _held = self.in_flight.take(missing).await;
+        let (most, mut left) = (self.in_flight.batch(bytes), &blocks[..]);
+        while let Some((batch, missing, rest)) = self.batch(source.id, sampling.level, left, most) {
+            left = rest;
+            let _held = self.in_flight.take(bytes.saturating_mul(missing as u64)).await;
             self.blocks(source, sampling.level, batch, &mut cost).await;
             request.watcher.gets_on();
         }
@@ -271,8 +281,10 @@ impl Inner {
             let (mut cost, mut failed) = (Fetched::default(), Vec::new());
             let blocks = if region.is_empty() { Vec::new() } else { blocks_of(level, [1, 1], &[region]) };
             let bytes = block_bytes(source.raster, level);
-            for (batch, missing) in self.batches(source.id, level_index, &blocks, bytes) {
-                let held = self.in_flight.take(missing).await;
+            let (most, mut left) = (self.in_flight.batch(bytes), &blocks[..]);
+            while let Some((batch, missing, rest)) = self.batch(source.id, level_index, left, most) {
+                left = rest;
+                let held = self.in_flight.take(bytes.saturating_mul(missing as u64)).await;
                 let decoded = self.blocks(source, level_index, batch, &mut cost).await;
                 let placed = place_blocks(level, batch, decoded)?;
                 let (with_blocks, unreadable) = self.on_pool(move || add_mask_blocks(plane, placed)).await;
@@ -285,27 +297,27 @@ impl Inner {
         })
     }
 
-    /// Blocks that are read together, each batch with the bytes of those of it that are to be fetched: as many as may be in flight
-    /// for one read, beside any number that are here already or on their way.
-    fn batches<'a>(
+    /// The first of some blocks that are read together, and how many of them are to be fetched: as many as may be in flight for one
+    /// read, and a few times as many that are here now or on their way. The others are split off when these have been read: what is
+    /// here may have left by then.
+    fn batch<'a>(
         &self,
         file: u64,
         level: usize,
         blocks: &'a [BlockIndex],
-        block_bytes: u64,
-    ) -> impl Iterator<Item = (&'a [BlockIndex], u64)> + use<'a> {
-        let (missing, most) = (self.blocks.missing(file, level, blocks), self.in_flight.batch(block_bytes));
-        let mut from = 0;
-        std::iter::from_fn(move || {
-            let mut count = 0;
-            let within = missing.iter().skip(from).take_while(|&&is_missing| {
-                count += usize::from(is_missing);
-                count <= most
-            });
-            let batch = blocks.get(from..from + within.count()).filter(|batch| !batch.is_empty())?;
-            from += batch.len();
-            Some((batch, block_bytes.saturating_mul(count.min(most) as u64)))
-        })
+        most: usize,
+    ) -> Option<(&'a [BlockIndex], usize, &'a [BlockIndex])> {
+        let near = blocks.get(..most.saturating_mul(BATCH_HERE).min(blocks.len()))?;
+        let (mut missing, mut length) = (0, 0);
+        for is_missing in self.blocks.missing(file, level, near) {
+            if is_missing && missing == most {
+                break;
+            }
+            missing += usize::from(is_missing);
+            length += 1;
+        }
+        let (batch, rest) = blocks.split_at_checked(length).filter(|(batch, _)| !batch.is_empty())?;
+        Some((batch, missing, rest))
     }
 
     async fn blocks(

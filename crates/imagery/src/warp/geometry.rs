@@ -115,7 +115,7 @@ impl Geometry {
     }
 
     /// The working pixels around a rectangle, estimated from its corners and the middles of its sides; `None` where one of them has
-    /// no place.
+    /// no place, or they lie much farther apart than in the raster's middle (on both sides of its antimeridian).
     pub(crate) fn around(&self, correction: &Registration, sampling: &Sampling, rect: PixelRect) -> Option<Region> {
         /// Pixels that kernels and the bend of the sides may reach beyond.
         const REACH: f64 = 4.0;
@@ -131,7 +131,9 @@ impl Geometry {
             }
         }
         let (from, to) = (low.map(|low| (low - REACH).floor() as i64), high.map(|high| (high + REACH).ceil() as i64));
-        Some(Region { x0: from[0], y0: from[1], x1: to[0], y1: to[1] })
+        let longest = rect.rows().max(rect.cols()) as f64 * sampling.step[0].max(sampling.step[1]);
+        let is_near = [0, 1].iter().all(|&axis| high[axis] - low[axis] <= 2.0 * longest + 2.0 * REACH);
+        is_near.then_some(Region { x0: from[0], y0: from[1], x1: to[0], y1: to[1] })
     }
 
     /// Where a working pixel of `sampling` ends: extent of the raster in 1/1024 working pixels.

@@ -90,7 +90,8 @@ pub(crate) fn resample(control: &Control, kernels: [&Kernel; 2], window: &Source
                 }
                 continue;
             }
-            resample_cell(control, kernels, window, (cell, part, is_clean), &mut strip, &mut places);
+            let cell = Cell { place: cell, part, is_clean };
+            resample_cell(control, kernels, window, &cell, &mut strip, &mut places);
         }
         if let Some(last) = separable {
             last.resample(kernels, window, &mut strip);
@@ -137,12 +138,18 @@ fn strips<'a>(rect: PixelRect, bands: &'a mut [Plane<f32>], state: &'a mut Plane
     strips
 }
 
-/// The pixels of a control cell, one by one.
+/// A control cell whose pixels `part` are looked at one by one; `is_clean` where all that they may touch is valid.
+struct Cell<'a> {
+    place: ControlCell<'a>,
+    part: PixelRect,
+    is_clean: bool,
+}
+
 fn resample_cell(
     control: &Control,
     kernels: [&Kernel; 2],
     window: &SourceWindow,
-    (cell, part, is_clean): (ControlCell<'_>, PixelRect, bool),
+    &Cell { place: cell, part, is_clean }: &Cell<'_>,
     strip: &mut Strip<'_>,
     places: &mut Vec<Place>,
 ) {

@@ -15,6 +15,9 @@ use crate::cog::fault::{Checked, Fault};
 use crate::cog::header::{Compression, Layout};
 use crate::cog::samples::Samples;
 
+/// Bytes that a thread keeps for its next block, at most: those of the usual ones.
+const KEPT: usize = 8 << 20;
+
 /// Decodes one plane of a block: one `Samples` per band that lies in it, `rows × cols` each. `stored_rows` is how many
 /// rows the encoder put in.
 pub(crate) fn decode_plane(
@@ -36,7 +39,9 @@ pub(crate) fn decode_plane(
     let mut bytes = BYTES.take();
     let raw = decompress(layout, encoded, stored_rows, &mut bytes);
     let samples = raw.and_then(|raw| unpack::unpack(layout, &raw, rows, cols));
-    BYTES.set(bytes);
+    if bytes.capacity() <= KEPT {
+        BYTES.set(bytes);
+    }
     samples
 }
 
