@@ -172,10 +172,11 @@ impl Desk {
         }
         let running = u32::try_from(request.running.len()).unwrap_or(u32::MAX);
         request.memory_free = self.memory.saturating_sub(reserved);
-        // As many tiles again are next in line: other jobs have nothing to fetch ahead, and others may do them at once. More than slots
-        // are never asked for: a coordinator reckons with the most that it hears.
-        let are_tiles = held.values().all(|held| matches!(held.key, Some(JobKey::Detect(_))));
-        let in_line = if are_tiles { self.slots } else { 0 };
+        // As many again are next in line, where they are tiles and merges: calibrations and counties have nothing to fetch ahead and
+        // take long, and others may do them at once. More than slots are never asked for: a coordinator reckons with the most that it
+        // hears.
+        let are_many = held.values().all(|held| matches!(held.key, Some(JobKey::Detect(_) | JobKey::Merge(_))));
+        let in_line = if are_many { self.slots } else { 0 };
         let room = self.slots.saturating_add(in_line).saturating_sub(running).min(self.slots);
         request.slots = if draining { 0 } else { room };
         request
@@ -199,7 +200,9 @@ mod tests {
         };
         let tiles: Vec<JobKey> = (0..9).map(|x| JobKey::Detect(Block { level: 0, y: 0, x })).collect();
         assert_eq!([0, 1, 3, 4, 6, 9].map(|count| room(&tiles[..count])), [3, 3, 3, 2, 0, 0]);
-        let others: Vec<JobKey> = [JobKey::Assemble(0)].into_iter().chain(tiles).collect();
-        assert_eq!([1, 2, 3, 6].map(|count| room(&others[..count])), [2, 1, 0, 0]);
+        for long in [JobKey::Assemble(0), JobKey::Calibrate(0)] {
+            let others: Vec<JobKey> = [long].into_iter().chain(tiles.clone()).collect();
+            assert_eq!([1, 2, 3, 6].map(|count| room(&others[..count])), [2, 1, 0, 0]);
+        }
     }
 }

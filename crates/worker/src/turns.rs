@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{Either, select};
 use survey::failure::FailureClass;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -25,6 +24,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// What a job still fetches when its slot is there is given up after so long: then it goes on without, and is watched as a job
 /// that gets on or does not.
 const FETCHING: Duration = Duration::from_secs(5);
+/// How often one that fetches looks for a slot that nobody wants.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Gives out turns. Clones share them.
 #[derive(Clone)]
@@ -90,16 +91,20 @@ impl Turns {
         Err(JobFailure { class: FailureClass::Cancelled, message })
     }
 
-    /// A slot, and what was fetched until it came.
+    /// A slot, and what was fetched for it. Whoever has fetched takes the next slot; who has not yet takes one that nobody wants.
     async fn slot_and_fetched(&self, runner: &dyn JobRunner, work: &Work) -> (Option<OwnedSemaphorePermit>, JobStats) {
-        let slot = pin!(Arc::clone(&self.slots).acquire_owned());
         // A panic while it is fetched meets the job again when it runs.
-        let fetching = pin!(AssertUnwindSafe(runner.fetch_ahead(work)).catch_unwind());
-        let (slot, fetched) = match select(fetching, slot).await {
-            Either::Left((fetched, slot)) => (slot.await, fetched.ok()),
-            Either::Right((slot, fetching)) => (slot, timeout(FETCHING, fetching).await.ok().and_then(Result::ok)),
-        };
-        (slot.ok(), fetched.unwrap_or_default())
+        let mut fetching = pin!(AssertUnwindSafe(runner.fetch_ahead(work)).catch_unwind());
+        loop {
+            if let Ok(fetched) = timeout(LOOK, &mut fetching).await {
+                let slot = Arc::clone(&self.slots).acquire_owned().await;
+                return (slot.ok(), fetched.unwrap_or_default());
+            }
+            if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+                let fetched = timeout(FETCHING, fetching).await.ok().and_then(Result::ok);
+                return (Some(slot), fetched.unwrap_or_default());
+            }
+        }
     }
 }
 

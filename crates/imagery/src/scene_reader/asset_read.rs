@@ -26,9 +26,9 @@ use crate::warp::geometry::Sampling;
 use crate::warp::mask_plane::{Lookup, MaskPlane, NoMask, PixelGrid};
 use crate::warp::source::{BandSource, MaskRows, Region, WindowBuilder};
 
-/// What is fetched ahead of a file takes at most this part of what is kept of blocks: there may be a few dozen files of a few dozen
-/// jobs at the same time.
-const AHEAD_SHARE: u64 = 64;
+/// For each thread a job may be next in line, with two scenes: what is fetched ahead for all of them takes at most half of what is
+/// kept of blocks.
+const AHEAD_SHARE: u64 = 4;
 
 /// A batch holds at most so many times the blocks that may be in flight for it.
 const BATCH_HERE: usize = 4;
@@ -222,7 +222,8 @@ impl Inner {
         let bytes = block_bytes(raster, level);
         let missing =
             self.blocks.missing(source.id, sampling.level, &blocks).into_iter().filter(|&missing| missing).count();
-        if bytes.saturating_mul(missing as u64) > self.blocks.capacity() / AHEAD_SHARE {
+        let threads = self.pool.as_ref().map_or_else(rayon::current_num_threads, |pool| pool.current_num_threads());
+        if bytes.saturating_mul(missing as u64) > self.blocks.capacity() / (AHEAD_SHARE * threads.max(1) as u64) {
             return Ok(cost);
         }
         let (most, mut left) = (self.in_flight.batch(bytes), &blocks[..]);
