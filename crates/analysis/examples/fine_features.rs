@@ -46,6 +46,7 @@ fn one(file: &Path, resolution_m: f64, name: &str) {
                 *state = PixelState::Nodata;
             }
         }
+        let planes = planes.into_iter().map(Into::into).collect();
         SceneWindow { bands: names.clone(), planes, state }
     };
     let grid = Grid { crs: String::new(), resolution_m };

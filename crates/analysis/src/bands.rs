@@ -1,6 +1,5 @@
 //! What the bands of a scene say about brightness and vegetation.
 
-use survey::raster::{Plane, SceneWindow};
 use survey::scene::BandName;
 
 const VISIBLE: [&str; 3] = ["red", "green", "blue"];
@@ -82,12 +81,6 @@ impl Vegetation {
 #[inline(always)]
 fn ratio(over: f32, under: f32) -> f32 {
     if under > 0.0 { (over / under).clamp(-1.0, 1.0) } else { 0.0 }
-}
-
-/// The planes whose mean is brightness.
-#[must_use]
-pub fn brightness_planes(window: &SceneWindow) -> Vec<&Plane<f32>> {
-    BandRoles::of(&window.bands).bright.iter().filter_map(|&index| window.planes.get(index)).collect()
 }
 
 #[cfg(test)]

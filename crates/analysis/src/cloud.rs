@@ -7,10 +7,10 @@
 
 use rayon::prelude::*;
 use survey::calibration::PairStatistics;
+use survey::findings::Run;
 use survey::raster::{PixelState, Plane, SceneWindow};
-use survey::scene::BandName;
 
-use crate::bands::brightness_planes;
+use crate::bands::BandRoles;
 use crate::evidence::slide;
 
 /// Sizes of the search, in pixels.
@@ -121,34 +121,26 @@ fn has_blue(window: &SceneWindow) -> bool {
 /// Robust z of brightness, 1/64; 0 where the pair is not valid, and for what is bright without its infrared.
 fn brightness(window: &SceneWindow, median: f64, sd: f64, state: &Plane<PixelState>) -> Vec<i16> {
     let rect = state.rect();
-    let bands = brightness_planes(window);
+    let bright = BandRoles::of(&window.bands).bright;
     let inverse = if sd > 0.0 { (1.0 / sd) as f32 } else { 0.0 };
-    let share = 1.0 / bands.len().max(1) as f32;
-    let infrared: Vec<&Plane<f32>> = window
-        .bands
-        .iter()
-        .zip(&window.planes)
-        .filter(|(band, _)| matches!(band.as_str(), "nir" | "nir08" | "swir16"))
-        .map(|(_, plane)| plane)
-        .collect();
+    let share = 1.0 / bright.len().max(1) as f32;
+    let position = |name: &str| window.bands.iter().position(|band| band.as_str() == name);
+    let infrared: Vec<usize> = ["nir", "nir08", "swir16"].into_iter().filter_map(position).collect();
+    let colours = position("blue").zip(position("red"));
     let cols = rect.cols();
-    let line_of = |name: &str, row: i32| {
-        let from = (rect.col0 - window.rect().col0) as usize;
-        window.band(&BandName::new(name)).map(|plane| &plane.row(row)[from..from + cols])
-    };
     let mut out = vec![0_i16; rect.pixels()];
-    out.par_chunks_mut(cols.max(1)).enumerate().for_each(|(index, out)| {
+    out.par_chunks_mut(cols.max(1)).enumerate().for_each_init(Vec::new, |space, (index, out)| {
         let row = rect.row0 + index as i32;
-        let from = (rect.col0 - window.rect().col0) as usize;
-        let lines: Vec<&[f32]> = bands.iter().map(|plane| &plane.row(row)[from..from + cols]).collect();
-        let colours = line_of("blue", row).zip(line_of("red", row));
-        let infrared: Vec<&[f32]> = infrared.iter().map(|plane| &plane.row(row)[from..from + cols]).collect();
+        let bands = window.run(Run { row, col0: rect.col0, col1: rect.col1 }, space);
+        let lines: Vec<&[f32]> = bright.iter().map(|&band| bands[band]).collect();
+        let colours = colours.map(|(blue, red)| (bands[blue], bands[red]));
+        let infrared: Vec<&[f32]> = infrared.iter().map(|&band| bands[band]).collect();
         for (col, (out, &state)) in out.iter_mut().zip(state.row(row)).enumerate() {
             if state == PixelState::Valid {
                 let mean = lines.iter().map(|line| line[col]).sum::<f32>() * share;
                 let z = ((mean - median as f32) * inverse * 64.0).clamp(-32000.0, 32000.0);
                 let is_white = infrared.iter().all(|line| line[col] > LEAST_INFRARED * mean)
-                    && colours.as_ref().is_none_or(|(blue, red)| blue[col] > LEAST_BLUE * red[col]);
+                    && colours.is_none_or(|(blue, red)| blue[col] > LEAST_BLUE * red[col]);
                 *out = if is_white { z as i16 } else { (z as i16).min(0) };
             }
         }

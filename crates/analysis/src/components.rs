@@ -3,28 +3,35 @@
 //! The group mask decides what hangs together; the sums and runs of a component count the pixels of the change mask
 //! only. What a component says about the ground outside its block stands in its border runs.
 
-use std::collections::BTreeMap;
-
 use survey::county::CountyMap;
 use survey::findings::{Component, EVIDENCE_CHANNELS, EvidenceChannel, Run, Sums};
 use survey::grid::{Cell, PixelIndex, PixelRect};
-use survey::raster::Plane;
 use survey::result::Cover;
 
 use crate::mask::Mask;
 
-/// What is known of each pixel of a block. The masks cover `group.rect()` exactly, the planes at least.
+/// What is known of the pixels of a run that one scene pair saw.
+pub struct Seen<'a> {
+    /// Index of the pair.
+    pub pair: u32,
+    /// Evidence by channel ([`EvidenceChannel`]), quantised to 1/256.
+    pub evidence: [&'a [i16]; EVIDENCE_CHANNELS],
+    /// Land cover before.
+    pub cover_before: &'a [Cover],
+}
+
+/// What is known of changed pixels.
+pub trait Ground {
+    /// Says what is known of a run of changed pixels, in parts from west to east, each of which one pair saw.
+    fn tell(&mut self, run: Run, take: &mut dyn FnMut(&Seen));
+}
+
+/// The pixels of a block. The masks cover `group.rect()` exactly.
 pub struct LabelInput<'a> {
     /// What hangs together: the change mask dilated by the group radius, cut to the planned cells.
     pub group: &'a Mask,
     /// Changed pixels; each is taken to be in the group mask too.
     pub change: &'a Mask,
-    /// Evidence by channel ([`EvidenceChannel`]), quantised to 1/256; read at change pixels only.
-    pub evidence: &'a [Plane<i16>; EVIDENCE_CHANNELS],
-    /// Land cover before; read at change pixels only.
-    pub cover_before: &'a Plane<Cover>,
-    /// Index of the scene pair that saw the pixel; read at change pixels only.
-    pub pair: &'a Plane<u32>,
     /// Which county owns which pixel.
     pub counties: &'a CountyMap,
     /// Whether a cell is planned: a component that touches a pixel of a cell that is not is truncated.
@@ -35,7 +42,7 @@ pub struct LabelInput<'a> {
 
 /// The components of a block, ordered by their first group pixel.
 #[must_use]
-pub fn label(input: &LabelInput) -> Vec<Component> {
+pub fn label(input: &LabelInput, ground: &mut dyn Ground) -> Vec<Component> {
     let rect = input.group.rect();
     let group = input.group.or(input.change);
     let (runs, row_starts) = runs_by_row(&group);
@@ -66,7 +73,7 @@ pub fn label(input: &LabelInput) -> Vec<Component> {
             let Some(component) = components.get_mut(labels[at]) else { continue };
             component.first.get_or_insert(PixelIndex { row, col: run.col0 });
             component.runs.push(run);
-            count_run(&mut component.sums, run, input);
+            count_run(&mut component.sums, run, ground);
             for span in spans.iter().filter(|span| span.col0 < run.col1 && span.col1 > run.col0) {
                 let pixels = span.col1.min(run.col1) - span.col0.max(run.col0);
                 *component.sums.by_county.entry(span.county).or_default() += u64::from(pixels as u32);
@@ -219,16 +226,25 @@ fn touches_unplanned(run: Run, planned: &(dyn Fn(Cell) -> bool + Sync)) -> bool 
     first != last && around.cells().any(|cell| !planned(cell))
 }
 
-fn count_run(sums: &mut Sums, run: Run, input: &LabelInput) {
-    let logit = input.evidence[EvidenceChannel::Logit as usize].run(run);
+fn count_run(sums: &mut Sums, run: Run, ground: &mut dyn Ground) {
+    ground.tell(run, &mut |seen| count_seen(sums, seen));
+    let pixels = run.len() as i64;
+    sums.rows += i64::from(run.row) * pixels;
+    // The columns are col0, …, col1 − 1: their sum is the mean of the ends times the count, and always whole.
+    sums.cols += (i64::from(run.col0) + i64::from(run.col1) - 1) * pixels / 2;
+}
+
+fn count_seen(sums: &mut Sums, seen: &Seen) {
+    let logit = seen.evidence[EvidenceChannel::Logit as usize];
     let largest = logit.iter().copied().max().map_or(0, i32::from);
     sums.max_logit = if sums.pixels == 0 { largest } else { sums.max_logit.max(largest) };
-    let pixels = run.len();
+    let pixels = logit.len() as u64;
     sums.pixels += pixels;
-    for (sum, plane) in sums.evidence.iter_mut().zip(input.evidence) {
-        *sum += plane.run(run).iter().map(|&value| i64::from(value)).sum::<i64>();
+    *sums.by_pair.entry(seen.pair).or_default() += pixels;
+    for (sum, values) in sums.evidence.iter_mut().zip(seen.evidence) {
+        *sum += values.iter().map(|&value| i64::from(value)).sum::<i64>();
     }
-    for cover in input.cover_before.run(run) {
+    for cover in seen.cover_before {
         match cover {
             Cover::Cropland => sums.crop_before += 1,
             Cover::Woodland => sums.wood_before += 1,
@@ -237,15 +253,5 @@ fn count_run(sums: &mut Sums, run: Run, input: &LabelInput) {
             Cover::Built => sums.built_before += 1,
             Cover::Unknown => {}
         }
-    }
-    sums.rows += i64::from(run.row) * pixels as i64;
-    // The columns are col0, …, col1 − 1: their sum is the mean of the ends times the count, and always whole.
-    sums.cols += (i64::from(run.col0) + i64::from(run.col1) - 1) * pixels as i64 / 2;
-    count_pairs(&mut sums.by_pair, input.pair.run(run));
-}
-
-fn count_pairs(by_pair: &mut BTreeMap<u32, u64>, pairs: &[u32]) {
-    for same in pairs.chunk_by(|a, b| a == b) {
-        *by_pair.entry(same[0]).or_default() += same.len() as u64;
     }
 }

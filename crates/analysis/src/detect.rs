@@ -18,8 +18,8 @@ use survey::raster::{PixelState, Plane, SceneWindow};
 use survey::result::Cover;
 use survey::spec::DetectorSpec;
 
-use crate::components::{LabelInput, label};
-use crate::evidence::{PairEvidence, PairLooks, Preset, pair_evidence, quantise};
+use crate::components::{Ground, LabelInput, Seen, label};
+use crate::evidence::{Described, PairEvidence, PairLooks, Preset, pair_evidence, quantise};
 use crate::mask::Mask;
 use crate::stitch::{SiteLimits, tile_findings};
 
@@ -79,7 +79,59 @@ struct Composite {
     channels: [Plane<i16>; EVIDENCE_CHANNELS],
     cover_before: Plane<Cover>,
     state: Plane<PixelState>,
-    pair: Plane<u32>,
+    pairs: Pairs,
+}
+
+/// Which pair each valid pixel has taken.
+enum Pairs {
+    One(u32),
+    Each(Plane<u32>),
+}
+
+impl Pairs {
+    /// The parts of a run of valid pixels, from west to east, each of which took one pair.
+    fn parts(&self, run: Run) -> Vec<(Run, u32)> {
+        let plane = match self {
+            Self::One(pair) => return vec![(run, *pair)],
+            Self::Each(plane) => plane,
+        };
+        let mut col0 = run.col0;
+        let part = |same: &[u32]| {
+            let part = Run { col0, col1: col0 + same.len() as i32, ..run };
+            col0 = part.col1;
+            (part, same[0])
+        };
+        plane.run(run).chunk_by(|a, b| a == b).map(part).collect()
+    }
+}
+
+/// All evidence is there.
+impl Ground for Composite {
+    fn tell(&mut self, run: Run, take: &mut dyn FnMut(&Seen)) {
+        for (part, pair) in self.pairs.parts(run) {
+            let evidence = self.channels.each_ref().map(|plane| plane.run(part));
+            take(&Seen { pair, evidence, cover_before: self.cover_before.run(part) });
+        }
+    }
+}
+
+/// Where the score alone decides, what the ground looks like is asked where it changed.
+struct Looking<'a> {
+    composite: &'a Composite,
+    looks: BTreeMap<u32, PairLooks<'a>>,
+    described: Described,
+}
+
+impl Ground for Looking<'_> {
+    fn tell(&mut self, run: Run, take: &mut dyn FnMut(&Seen)) {
+        for (part, pair) in self.composite.pairs.parts(run) {
+            let Some(looks) = self.looks.get(&pair) else { continue };
+            let score = self.composite.channels[EvidenceChannel::Score as usize].run(part);
+            looks.describe(part, score, &mut self.described);
+            let evidence = self.described.channels.each_ref().map(Vec::as_slice);
+            take(&Seen { pair, evidence, cover_before: &self.described.cover });
+        }
+    }
 }
 
 /// The findings of a tile. `pairs` holds, in any order, the pairs that the plan's cells around the tile name; a pair
@@ -97,42 +149,28 @@ pub fn detect_tile(plan: &SurveyPlan, counties: &CountyMap, tile: PixelRect, pai
     let change = change_mask(&composite, &preset, detector);
     let group = change.dilate(preset.group_px).and(&planned_mask(plan, around)).crop(tile);
     let change = change.crop(tile);
-    if detector.decides_by() == EvidenceChannel::Score {
-        describe(&mut composite, &change, pairs);
-    }
     let limits = SiteLimits::new(&plan.grid, &plan.detector);
-    let components = label(&LabelInput {
+    let input = LabelInput {
         group: &group,
         change: &change,
-        evidence: &composite.channels,
-        cover_before: &composite.cover_before,
-        pair: &composite.pair,
         counties,
         planned: &|cell| plan.cell(cell).is_some(),
         max_site_px: limits.max_px,
-    });
+    };
+    let components = match detector.decides_by() {
+        EvidenceChannel::Score => {
+            let looks = pairs.iter();
+            let looks = looks.map(|pair| (pair.pair, PairLooks::new(&pair.before, &pair.after, &pair.calibration)));
+            let looks = looks.collect();
+            label(&input, &mut Looking { composite: &composite, looks, described: Described::default() })
+        }
+        _ => label(&input, &mut composite),
+    };
     let is_root = plan.extent().is_some_and(|extent| extent.root.rect(plan.tile_px) == tile);
     let changed_from: BTreeMap<u32, i16> =
         pairs.iter().map(|pair| (pair.pair, changed_from(&pair.calibration))).collect();
     let coverage = coverage(plan, counties, tile, &composite, &changed_from);
     tile_findings(tile, components, coverage, BTreeMap::new(), &limits, is_root)
-}
-
-/// Says what the changed ground looks like, where the score alone has decided.
-fn describe(composite: &mut Composite, change: &Mask, pairs: &[PairPixels]) {
-    let looks: BTreeMap<u32, PairLooks> =
-        pairs.iter().map(|pair| (pair.pair, PairLooks::new(&pair.before, &pair.after, &pair.calibration))).collect();
-    let Composite { channels, cover_before, pair, .. } = composite;
-    for run in change.runs() {
-        let mut col0 = run.col0;
-        for same in pair.run(run).chunk_by(|a, b| a == b) {
-            let part = Run { row: run.row, col0, col1: col0 + same.len() as i32 };
-            if let Some(looks) = looks.get(&same[0]) {
-                looks.describe(part, channels, cover_before);
-            }
-            col0 = part.col1;
-        }
-    }
 }
 
 /// Pixels whose log-odds are above 0, opened and closed; valid ones only.
@@ -174,12 +212,16 @@ fn compose(plan: &SurveyPlan, rect: PixelRect, mut evidence: Vec<(u32, PairEvide
     {
         return composed_of_one(pair, found);
     }
+    // What no pair has is not there.
+    let nothing = PixelRect { row1: rect.row0, ..rect };
+    let is_known = |channel: usize| evidence.iter().any(|(_, found)| !found.channels[channel].data().is_empty());
+    let has_cover = evidence.iter().any(|(_, found)| !found.cover_before.data().is_empty());
     let mut composite = Composite {
         rect,
-        channels: std::array::from_fn(|_| Plane::filled(rect, 0)),
-        cover_before: Plane::filled(rect, Cover::Unknown),
+        channels: std::array::from_fn(|channel| Plane::filled(if is_known(channel) { rect } else { nothing }, 0)),
+        cover_before: Plane::filled(if has_cover { rect } else { nothing }, Cover::Unknown),
         state: Plane::filled(rect, PixelState::NoScene),
-        pair: Plane::filled(rect, u32::MAX),
+        pairs: Pairs::Each(Plane::filled(rect, u32::MAX)),
     };
     let cells: Vec<Cell> = rect.cells().collect();
     for cell in cells {
@@ -197,11 +239,7 @@ fn compose(plan: &SurveyPlan, rect: PixelRect, mut evidence: Vec<(u32, PairEvide
 /// Of a pair that all cells take first, since there is no other: nothing is copied.
 fn composed_of_one(pair: u32, found: PairEvidence) -> Composite {
     let PairEvidence { channels, cover_before, state } = found;
-    let rect = state.rect();
-    let channels = channels.map(|plane| if plane.data().is_empty() { Plane::filled(rect, 0) } else { plane });
-    let cover_before = if cover_before.data().is_empty() { Plane::filled(rect, Cover::Unknown) } else { cover_before };
-    let pair = state.map(|state| if state == PixelState::Valid { pair } else { u32::MAX });
-    Composite { rect, channels, cover_before, state, pair }
+    Composite { rect: state.rect(), channels, cover_before, state, pairs: Pairs::One(pair) }
 }
 
 /// Fills what no earlier pair was valid for.
@@ -244,7 +282,9 @@ fn fill(composite: &mut Composite, part: PixelRect, pair: u32, found: &PairEvide
             if !found.cover_before.data().is_empty() {
                 composite.cover_before.row_mut(row)[to.clone()].copy_from_slice(&found.cover_before.row(row)[of]);
             }
-            composite.pair.row_mut(row)[to].fill(pair);
+            if let Pairs::Each(plane) = &mut composite.pairs {
+                plane.row_mut(row)[to].fill(pair);
+            }
         }
     }
 }
@@ -279,17 +319,16 @@ fn coverage(
                         continue;
                     }
                     let columns = (col - state.rect().col0) as usize..(end - state.rect().col0) as usize;
-                    let line = &state.row(row)[columns.clone()];
+                    let line = &state.row(row)[columns];
                     let here = line[0];
                     let run = line.iter().take_while(|&&state| state == here).count();
                     let county = counted.entry(span.county).or_default();
                     county.count(here, run as u64);
                     if here == PixelState::Valid {
-                        let scores = score.row(row)[columns.clone()].iter().zip(&composite.pair.row(row)[columns]);
-                        let is_changed =
-                            |pair: &u32, score: i16| changed_from.get(pair).is_some_and(|&from| score > from);
-                        county.changed +=
-                            scores.take(run).filter(|&(&score, pair)| is_changed(pair, score)).count() as u64;
+                        for (part, pair) in composite.pairs.parts(Run { row, col0: col, col1: col + run as i32 }) {
+                            let from = changed_from.get(&pair).copied().unwrap_or(i16::MAX);
+                            county.changed += score.run(part).iter().filter(|&&score| score > from).count() as u64;
+                        }
                     }
                     col += run as i32;
                 }

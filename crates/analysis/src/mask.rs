@@ -209,13 +209,21 @@ impl Mask {
     pub fn crop(&self, rect: PixelRect) -> Self {
         let mut cropped = Self::new(rect);
         if let Some(common) = self.rect.intersection(&rect) {
+            let first = i64::from(rect.col0) - i64::from(self.rect.col0);
             for row in common.row0..common.row1 {
-                for run in self.row_runs(row) {
-                    cropped.set_run(run);
+                let (from, to) = (self.row(row), cropped.row_mut(row));
+                for (word, at) in to.iter_mut().zip((first..).step_by(64)) {
+                    *word = word_at(from, at);
                 }
+                clear_spare(to, rect.cols());
             }
         }
         cropped
+    }
+
+    fn row_mut(&mut self, row: i32) -> &mut [u64] {
+        let start = (row - self.rect.row0) as usize * self.words_per_row;
+        &mut self.words[start..start + self.words_per_row]
     }
 
     /// The pixels of the rectangle that are not set.
@@ -279,8 +287,9 @@ impl Mask {
             .par_iter()
             .map(|&width| {
                 let mut words = self.words.clone();
+                let mut spaces = [Vec::new(), Vec::new()];
                 for row in words.chunks_mut(self.words_per_row) {
-                    widen(row, width as usize, cols, outside);
+                    widen(row, width as usize, cols, outside, &mut spaces);
                 }
                 words
             })
@@ -303,9 +312,7 @@ impl Mask {
                     *word |= source;
                 }
             }
-            if let Some(last) = out.last_mut() {
-                *last &= ones((cols + 63) % 64 + 1);
-            }
+            clear_spare(out, cols);
         });
         Self { words, ..*self }
     }
@@ -343,52 +350,67 @@ fn disk(radius: i32) -> Vec<i32> {
         .collect()
 }
 
-/// Dilates a row by `width` pixels to both sides, in log₂(width) rounds of shifts. With `outside`, the pixels beyond
-/// both ends count as set.
-fn widen(row: &mut [u64], width: usize, cols: usize, outside: bool) {
-    let (mut east, mut west) = (row.to_vec(), row.to_vec());
-    let mut reach = 0;
-    while reach < width {
-        let step = (reach + 1).min(width - reach);
-        or_shifted_up(&mut east, step);
-        or_shifted_down(&mut west, step);
-        reach += step;
+/// Clears the bits of a row beyond its last column.
+fn clear_spare(row: &mut [u64], cols: usize) {
+    if let Some(last) = row.last_mut() {
+        *last &= ones((cols + 63) % 64 + 1);
     }
-    for (word, (east, west)) in row.iter_mut().zip(east.iter().zip(&west)) {
-        *word = east | west;
+}
+
+/// The 64 bits of a row from column `at` on; those that are not there are 0.
+fn word_at(row: &[u64], at: i64) -> u64 {
+    let word = |index: i64| usize::try_from(index).ok().and_then(|index| row.get(index)).copied().unwrap_or_default();
+    let (index, bits) = (at.div_euclid(64), at.rem_euclid(64));
+    word(index) >> bits | after(word(index + 1), bits as u32)
+}
+
+/// The bits of the word before that are shifted in where a word is shifted up by `bits` of 0 to 63.
+fn before(word: u64, bits: u32) -> u64 {
+    (word >> 1) >> (63 - bits)
+}
+
+/// The bits of the word after that are shifted in where a word is shifted down by `bits` of 0 to 63.
+fn after(word: u64, bits: u32) -> u64 {
+    (word << 1) << (63 - bits)
+}
+
+/// Dilates a row by `width` pixels to both sides, in log₃(width) rounds, each of which sets what lies a step to either side. With
+/// `outside`, the pixels beyond both ends count as set. Needs two spaces to work in.
+fn widen(row: &mut [u64], width: usize, cols: usize, outside: bool, spaces: &mut [Vec<u64>; 2]) {
+    if width > 0 && row.iter().any(|&word| word != 0) {
+        // What is set beyond the ends of the row on the way may come back, and each shift looks some words further.
+        let margin = width / 64 + 1;
+        let length = row.len() + 4 * margin;
+        let [mut now, mut next] = spaces.each_mut();
+        now.clear();
+        now.resize(2 * margin, 0);
+        now.extend_from_slice(row);
+        now.resize(length, 0);
+        next.clear();
+        next.resize(length, 0);
+        let mut reach = 0;
+        while reach < width {
+            let step = (2 * reach + 1).min(width - reach);
+            let (words, bits) = (step / 64, (step % 64) as u32);
+            let shifted = |by: isize| &now[margin.wrapping_add_signed(by)..][..length - 2 * margin];
+            let by = words as isize;
+            let lower = shifted(-by).iter().zip(shifted(-by - 1));
+            let upper = shifted(by).iter().zip(shifted(by + 1));
+            let pixels = next[margin..length - margin].iter_mut().zip(shifted(0)).zip(lower.zip(upper));
+            for ((out, here), ((low, lower), (high, higher))) in pixels {
+                *out = here | low << bits | before(*lower, bits) | high >> bits | after(*higher, bits);
+            }
+            (now, next) = (next, now);
+            reach += step;
+        }
+        row.copy_from_slice(&now[2 * margin..][..row.len()]);
     }
     if outside {
         for bit in (0..width.min(cols)).chain(cols.saturating_sub(width)..cols) {
             row[bit / 64] |= 1 << (bit % 64);
         }
     }
-    if let Some(last) = row.last_mut() {
-        *last &= ones((cols + 63) % 64 + 1);
-    }
-}
-
-/// `row |= row << by`: towards larger columns.
-fn or_shifted_up(row: &mut [u64], by: usize) {
-    let (words, bits) = (by / 64, by % 64);
-    for index in (words..row.len()).rev() {
-        let mut shifted = row[index - words] << bits;
-        if bits > 0 && index > words {
-            shifted |= row[index - words - 1] >> (64 - bits);
-        }
-        row[index] |= shifted;
-    }
-}
-
-/// `row |= row >> by`: towards smaller columns.
-fn or_shifted_down(row: &mut [u64], by: usize) {
-    let (words, bits) = (by / 64, by % 64);
-    for index in 0..row.len().saturating_sub(words) {
-        let mut shifted = row[index + words] >> bits;
-        if bits > 0 && index + words + 1 < row.len() {
-            shifted |= row[index + words + 1] << (64 - bits);
-        }
-        row[index] |= shifted;
-    }
+    clear_spare(row, cols);
 }
 
 #[cfg(test)]
@@ -449,6 +471,31 @@ mod tests {
             prop_assert_eq!(&Mask::from_runs(mask.rect(), &runs), &mask);
             prop_assert_eq!(runs.iter().map(Run::len).sum::<u64>(), mask.count());
             prop_assert!(runs.windows(2).all(|pair| pair[0].row < pair[1].row || pair[0].col1 < pair[1].col0));
+        }
+    }
+
+    #[test]
+    fn a_row_is_widened_to_both_sides_however_far() {
+        for (cols, width) in [(1, 1), (64, 3), (65, 63), (130, 64), (200, 65), (300, 131), (70, 500)] {
+            for outside in [false, true] {
+                let mask = random(PixelRect::new(0, 0, 1, cols), 77, 3);
+                let mut row = mask.row(0).to_vec();
+                widen(&mut row, width as usize, cols as usize, outside, &mut [vec![9; 3], vec![]]);
+                let expected = Mask::from_fn(mask.rect(), |_, col| {
+                    let is_near = (col - width..=col + width).any(|near| mask.get(0, near));
+                    is_near || (outside && (col < width || col + width >= cols))
+                });
+                assert_eq!(row, expected.words, "{cols} columns by {width}, {outside}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_is_cut_out_bit_by_bit() {
+        let mask = random(PixelRect::new(-5, -70, 4, 80), 3, 128);
+        for (col0, col1) in [(-70, 80), (-71, 81), (-200, 90), (-6, 58), (-6, 59), (70, 300), (80, 90), (-300, -70)] {
+            let rect = PixelRect::new(-7, col0, 2, col1);
+            assert_eq!(mask.crop(rect), Mask::from_fn(rect, |row, col| mask.get(row, col)), "{col0} to {col1}");
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use analysis::components::{LabelInput, label};
+use analysis::components::{Ground, LabelInput, Seen, label};
 use analysis::mask::Mask;
 use analysis::stitch::{Child, SiteLimits, merge, tile_findings};
 use geo::{MultiPolygon, polygon};
@@ -44,6 +44,22 @@ fn two_counties(border_col: i32) -> CountyMap {
     CountyMap::new(&grid, &[county("A", -1000.0, border), county("B", border, 1000.0)])
 }
 
+/// Each row was seen by one pair.
+struct Known {
+    evidence: [Plane<i16>; 8],
+    cover_before: Plane<Cover>,
+}
+
+impl Ground for Known {
+    fn tell(&mut self, run: Run, take: &mut dyn FnMut(&Seen)) {
+        take(&Seen {
+            pair: run.row.rem_euclid(7) as u32,
+            evidence: self.evidence.each_ref().map(|plane| plane.run(run)),
+            cover_before: self.cover_before.run(run),
+        });
+    }
+}
+
 impl World {
     fn new(change: Mask) -> Self {
         Self { group: change.clone(), change, counties: two_counties(2000), planned: Box::new(|_| true), limits: ALL }
@@ -70,16 +86,14 @@ impl World {
             std::array::from_fn(|channel| plane(&|row, col| Self::logit(row, col) / (channel as i16 + 1)));
         let covers = [Cover::Cropland, Cover::Woodland, Cover::Bare, Cover::Water, Cover::Built, Cover::Unknown];
         let cover_before = plane(&|row, col| (Self::logit(row, col) % 6).abs()).map(|index| covers[index as usize]);
-        let components = label(&LabelInput {
+        let input = LabelInput {
             group: &self.group.crop(rect),
             change: &self.change.crop(rect),
-            evidence: &evidence,
-            cover_before: &cover_before,
-            pair: &plane(&|row, _| (row.rem_euclid(7)) as i16).map(|pair| pair as u32),
             counties: &self.counties,
             planned: &*self.planned,
             max_site_px: self.limits.max_px,
-        });
+        };
+        let components = label(&input, &mut Known { evidence, cover_before });
         let coverage = self
             .counties
             .pixels(rect)

@@ -31,7 +31,7 @@ fn scene(file: PathBuf) -> SceneWindow {
         .chunks_exact(2 * samples)
         .map(|band| {
             let values = band.chunks_exact(2).map(|pair| f32::from(u16::from_le_bytes([pair[0], pair[1]]))).collect();
-            Plane::from_vec(rect, values).unwrap()
+            Plane::from_vec(rect, values).unwrap().into()
         })
         .collect();
     SceneWindow {
@@ -51,7 +51,7 @@ fn the_irmad_mode_passes_the_peers_gate() {
     let grid = Grid { crs: "EPSG:32652".into(), resolution_m: 1.0 };
     let cut = |window: &SceneWindow, rect: PixelRect| SceneWindow {
         bands: window.bands.clone(),
-        planes: window.planes.iter().map(|plane| plane.crop(rect)).collect(),
+        planes: window.planes.iter().map(|plane| plane.values().crop(rect).into()).collect(),
         state: window.state.crop(rect),
     };
     let fitted_on = |cells: &[Cell]| {

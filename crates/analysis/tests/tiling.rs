@@ -68,7 +68,7 @@ fn read(scene: u32, rect: PixelRect) -> SceneWindow {
         bands: ["blue", "green", "red", "nir"].map(BandName::new).to_vec(),
         planes: (0..4)
             .map(|band| {
-                Plane::from_vec(rect, pixels().map(|(row, col)| value(scene, band, row, col)).collect()).unwrap()
+                Plane::from_vec(rect, pixels().map(|(row, col)| value(scene, band, row, col)).collect()).unwrap().into()
             })
             .collect(),
         state: Plane::from_vec(rect, pixels().map(|(row, col)| state(scene, row, col)).collect()).unwrap(),

@@ -50,7 +50,7 @@ fn window(rect: PixelRect, is_later: bool, bright: &[Bright]) -> SceneWindow {
         planes: (0..4)
             .map(|band| {
                 let values = pixels().map(|(row, col)| value(band, row, col)).collect();
-                Plane::from_vec(rect, values).unwrap()
+                Plane::from_vec(rect, values).unwrap().into()
             })
             .collect(),
         state: Plane::from_vec(rect, pixels().map(|(row, col)| state(row, col)).collect()).unwrap(),

@@ -14,7 +14,7 @@ use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use survey::calibration::Registration;
 use survey::findings::{Run, UnreadableNote};
 use survey::grid::{Grid, PixelRect};
-use survey::raster::{PixelState, Plane, SceneWindow};
+use survey::raster::{BandPlane, PixelState, Plane, SceneWindow};
 use survey::scene::{BandName, Scene};
 
 use self::asset_read::AssetRequest;
@@ -169,7 +169,7 @@ impl SceneReader {
         });
         let reads: Vec<_> = futures::stream::iter(reads).buffered(ASSETS_AT_ONCE).try_collect().await?;
 
-        let mut planes: Vec<Option<Plane<f32>>> = vec![None; bands.len()];
+        let mut planes: Vec<Option<BandPlane>> = vec![None; bands.len()];
         let mut state: Option<Plane<PixelState>> = None;
         let (mut unreadable, mut fetched) = (Vec::new(), Fetched::default());
         for (indices, read) in reads {
@@ -190,7 +190,7 @@ impl SceneReader {
             unreadable.extend(read.unreadable);
             fetched += read.fetched;
         }
-        let planes = planes.into_iter().map(|plane| plane.unwrap_or_else(|| Plane::filled(rect, 0.0))).collect();
+        let planes = planes.into_iter().map(|plane| plane.unwrap_or_else(|| Plane::filled(rect, 0.0).into())).collect();
         let state = state.unwrap_or_else(|| Plane::filled(rect, PixelState::NoScene));
         let window = SceneWindow { bands: bands.to_vec(), planes, state };
         Ok(ReadScene { window, unreadable, fetched })

@@ -13,7 +13,7 @@ use imagery::{Fetched, ImageryError, SceneReader, Stores};
 use survey::calibration::Registration;
 use survey::failure::FailureClass;
 use survey::grid::{GeoTransform, Grid, PixelRect};
-use survey::raster::PixelState;
+use survey::raster::{BandPlane, PixelState};
 use survey::scene::{Asset, BandName, MaskMeaning, Scene, SceneBand, SceneMask};
 
 const UTM: &str = "EPSG:32652";
@@ -163,7 +163,7 @@ for name, how in [("cubic", Resampling.cubic), ("bilinear", Resampling.bilinear)
             let bytes = std::fs::read(folder.path().join(format!("{method}.f32"))).unwrap();
             let theirs: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
             let (mut largest, mut sum, mut squares, mut count) = (0.0_f64, 0.0_f64, 0.0_f64, 0_u32);
-            for (index, plane) in read.window.planes.iter().enumerate() {
+            for (index, plane) in read.window.planes.iter().map(BandPlane::values).enumerate() {
                 for row in rect.row0 + 4..rect.row1 - 4 {
                     for col in rect.col0 + 4..rect.col1 - 4 {
                         // Beside missing pixels GDAL weighs otherwise.
@@ -226,7 +226,7 @@ async fn rectangles_agree_in_their_overlap_and_each_block_is_decoded_once() {
         for (plane, other) in read.window.planes.iter().zip(&reference.window.planes) {
             let bits =
                 |plane: &survey::raster::Plane<f32>| plane.data().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-            assert_eq!(bits(plane), bits(&other.crop(part)));
+            assert_eq!(bits(&plane.values()), bits(&other.values().crop(part)));
         }
         assert_eq!(read.fetched.blocks, 0);
     }
@@ -262,7 +262,11 @@ async fn what_is_fetched_ahead_is_there_when_it_is_read() {
         let read = ahead.read(&grid, &scene, &bands, part, &Registration::default()).await.unwrap();
         let alone = reader(folder.path()).read(&grid, &scene, &bands, part, &Registration::default()).await.unwrap();
         assert!(alone.fetched.blocks > 3, "{crs}: {:?}", alone.fetched);
-        assert_eq!((read.fetched.blocks, read.window.planes[0].data()), (0, alone.window.planes[0].data()), "{crs}");
+        assert_eq!(
+            (read.fetched.blocks, read.window.planes[0].values()),
+            (0, alone.window.planes[0].values()),
+            "{crs}"
+        );
         // No more than a few that the corners of a turned rectangle reach.
         assert!((alone.fetched.blocks..=alone.fetched.blocks + 4).contains(&fetched.blocks), "{crs}: {fetched:?}");
         // Where there is no scene, nothing is fetched, and where it cannot be read or there is no room neither.
@@ -359,7 +363,8 @@ async fn masks_of_another_resolution_and_alpha_and_nodata_leave_out_what_they_sa
     // Half a pixel off: at the cloud's edge pixels are interpolated, and the cloud stays out of them.
     let shift = Registration { shift_row: 512, shift_col: 512, ..Registration::default() };
     let read = reader.read(&grid, &scene, &names(&["red"]), rect, &shift).await.unwrap();
-    let valid = read.window.planes[0].data().iter().zip(read.window.state.data());
+    let values = read.window.planes[0].values();
+    let valid = values.data().iter().zip(read.window.state.data());
     let largest = valid.filter(|(_, s)| **s == PixelState::Valid).map(|(v, _)| *v).fold(0.0, f32::max);
     assert!(largest < 7000.0, "{largest}");
     let clouds = read.window.state.data().iter().filter(|s| **s == PixelState::Cloud).count();
@@ -443,7 +448,7 @@ async fn a_scene_of_another_resolution_and_several_files_is_read_as_one() {
             if inside && (8..112).contains(&row) && (8..120).contains(&col) {
                 let expected = 10.0 * (f64::from(col) + 0.5) + 3.0 * (f64::from(row) + 0.5);
                 for plane in &read.window.planes {
-                    let error = f64::from(plane.get(row, col).unwrap()) - expected;
+                    let error = f64::from(plane.values().get(row, col).unwrap()) - expected;
                     assert!(error.abs() < 1e-2, "{row} {col}: {error}");
                 }
             }

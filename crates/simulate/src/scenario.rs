@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use survey::grid::{Grid, PixelRect};
-use survey::raster::{PixelState, Plane, SceneWindow};
+use survey::raster::{BandPlane, PixelState, Plane, SceneWindow};
 use survey::scene::BandName;
 
 use crate::covers::Crop;
@@ -356,7 +356,7 @@ pub fn scene_window(scenario: &Scenario, scene: &SceneSpec, grid: &Grid, rect: P
         (0..count).map(|band| samples.chunks_exact(count).map(|pixel| pixel[band] * scale).collect::<Vec<f32>>());
     SceneWindow {
         bands: on_grid.sensor.bands.iter().map(|band| BandName::new(band.name)).collect(),
-        planes: planes.filter_map(|data| Plane::from_vec(rect, data)).collect(),
+        planes: planes.filter_map(|data| Plane::from_vec(rect, data)).map(BandPlane::Values).collect(),
         state: Plane::from_vec(rect, state).unwrap_or_else(|| Plane::filled(rect, PixelState::NoScene)),
     }
 }

@@ -145,7 +145,7 @@ async fn a_scene_of_the_next_zone_is_read_where_the_world_is() {
             &grid,
             rect,
         );
-        let (east, south) = displacement(read.window.band(&green).unwrap(), direct.band(&green).unwrap());
+        let (east, south) = displacement(&read.window.band(&green).unwrap(), &direct.band(&green).unwrap());
         assert!(east.abs() < 0.06 && south.abs() < 0.06, "scene {index} lies {east} px east, {south} px south");
     }
 }

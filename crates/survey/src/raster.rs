@@ -1,5 +1,9 @@
 //! Planes of pixels that know their place on the survey's grid.
 
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::findings::Run;
@@ -115,14 +119,83 @@ pub enum PixelState {
     Valid = 4,
 }
 
+/// Values of a band that are made where they are looked at, of pixels in another form.
+pub trait Pixels: Debug + Send + Sync {
+    /// The pixels that it covers.
+    fn rect(&self) -> PixelRect;
+    /// Puts the values along a run that lies inside where they are wanted: as many as the run is long, all finite.
+    fn read(&self, run: Run, values: &mut [f32]);
+}
+
+/// The values of a band over a rectangle.
+#[derive(Clone, Debug)]
+pub enum BandPlane {
+    /// Values.
+    Values(Plane<f32>),
+    /// Values in another form. A row of them is made when it is looked at, and is gone before it has left the nearest cache: to
+    /// write all of them to memory and to read them again is what the work on pixels would wait for.
+    Made(Arc<dyn Pixels>),
+}
+
+impl From<Plane<f32>> for BandPlane {
+    fn from(values: Plane<f32>) -> Self {
+        Self::Values(values)
+    }
+}
+
+impl BandPlane {
+    /// The pixels that it covers.
+    #[must_use]
+    pub fn rect(&self) -> PixelRect {
+        match self {
+            Self::Values(plane) => plane.rect(),
+            Self::Made(pixels) => pixels.rect(),
+        }
+    }
+
+    /// The values along a run that lies inside: where they are, or in `space`, which is as long as the run.
+    #[must_use]
+    pub fn run<'a>(&'a self, run: Run, space: &'a mut [f32]) -> &'a [f32] {
+        match self {
+            Self::Values(plane) => plane.run(run),
+            Self::Made(pixels) => {
+                pixels.read(run, space);
+                space
+            }
+        }
+    }
+
+    /// Puts the values along a run that lies inside where they are wanted.
+    pub fn copy_to(&self, run: Run, values: &mut [f32]) {
+        match self {
+            Self::Values(plane) => values.copy_from_slice(plane.run(run)),
+            Self::Made(pixels) => pixels.read(run, values),
+        }
+    }
+
+    /// All values.
+    #[must_use]
+    pub fn values(&self) -> Cow<'_, Plane<f32>> {
+        let pixels = match self {
+            Self::Values(plane) => return Cow::Borrowed(plane),
+            Self::Made(pixels) => pixels,
+        };
+        let rect = pixels.rect();
+        let mut values = Plane::filled(rect, 0.0);
+        for row in rect.row0..rect.row1 {
+            pixels.read(Run { row, col0: rect.col0, col1: rect.col1 }, values.row_mut(row));
+        }
+        Cow::Owned(values)
+    }
+}
+
 /// The pixels of one scene over a rectangle of the survey's grid, warped to it.
 #[derive(Clone, Debug)]
 pub struct SceneWindow {
     /// Names of the bands, in the order of `planes`.
     pub bands: Vec<BandName>,
-    /// One plane per band over the same rectangle: the asset's values × scale + offset. Where the state is not
-    /// `Valid` the values are finite and mean nothing.
-    pub planes: Vec<Plane<f32>>,
+    /// One plane per band over the same rectangle. Where the state is not `Valid` the values are finite and mean nothing.
+    pub planes: Vec<BandPlane>,
     /// Whether each pixel can be used.
     pub state: Plane<PixelState>,
 }
@@ -134,9 +207,66 @@ impl SceneWindow {
         self.state.rect()
     }
 
-    /// The plane of a band.
+    /// The values of a band; 0 where the state is not `Valid`, if they were made for this.
     #[must_use]
-    pub fn band(&self, name: &BandName) -> Option<&Plane<f32>> {
-        self.bands.iter().position(|band| band == name).and_then(|index| self.planes.get(index))
+    pub fn band(&self, name: &BandName) -> Option<Cow<'_, Plane<f32>>> {
+        let index = self.bands.iter().position(|band| band == name)?;
+        let mut values = self.planes.get(index)?.values();
+        if let Cow::Owned(plane) = &mut values {
+            let pixels = plane.data_mut().iter_mut().zip(self.state.data());
+            pixels.filter(|(_, state)| **state != PixelState::Valid).for_each(|(value, _)| *value = 0.0);
+        }
+        Some(values)
+    }
+
+    /// The values of each band along a run that lies inside; `space` is for those that are not kept as values.
+    #[must_use]
+    pub fn run<'a>(&'a self, run: Run, space: &'a mut Vec<f32>) -> Vec<&'a [f32]> {
+        let length = run.len() as usize;
+        space.resize(self.planes.len() * length, 0.0);
+        let spaces = space.chunks_mut(length.max(1)).chain(std::iter::repeat_with(Default::default));
+        self.planes.iter().zip(spaces).map(|(plane, space)| plane.run(run, space)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The column, as a value.
+    #[derive(Debug)]
+    struct Columns(PixelRect);
+
+    impl Pixels for Columns {
+        fn rect(&self) -> PixelRect {
+            self.0
+        }
+
+        fn read(&self, run: Run, values: &mut [f32]) {
+            (run.col0..run.col1).zip(values).for_each(|(col, value)| *value = col as f32);
+        }
+    }
+
+    #[test]
+    fn values_that_are_made_are_those_that_are_kept() {
+        let rect = PixelRect::new(-1, 7, 1, 12);
+        let made = BandPlane::Made(Arc::new(Columns(rect)));
+        let kept = BandPlane::from(Plane::from_vec(rect, [7.0, 8.0, 9.0, 10.0, 11.0].repeat(2)).unwrap());
+        assert_eq!(made.values(), kept.values());
+        assert_eq!((made.rect(), kept.rect()), (rect, rect));
+        let mut state = Plane::filled(rect, PixelState::Valid);
+        state.row_mut(0)[1] = PixelState::Cloud;
+        let bands = ["red", "nir"].map(BandName::new).to_vec();
+        let window = SceneWindow { bands, planes: vec![made, kept], state };
+        let run = Run { row: 0, col0: 8, col1: 11 };
+        assert_eq!(window.run(run, &mut vec![1.0]), [[8.0, 9.0, 10.0]; 2]);
+        assert_eq!(window.run(Run { col1: 8, ..run }, &mut Vec::new()), [&[0.0_f32; 0]; 2]);
+        for plane in &window.planes {
+            let mut values = [0.0; 2];
+            plane.copy_to(Run { row: -1, col0: 10, col1: 12 }, &mut values);
+            assert_eq!(values, [10.0, 11.0]);
+        }
+        assert_eq!(window.band(&BandName::new("red")).unwrap().row(0), [7.0, 0.0, 9.0, 10.0, 11.0]);
+        assert_eq!(window.band(&BandName::new("pan")), None);
     }
 }

@@ -276,7 +276,7 @@ mod tests {
         let ramp: Vec<f32> = (0..rect.pixels()).map(|index| (index % rect.cols()) as f32).collect();
         let window = SceneWindow {
             bands: vec![BandName::new("pan")],
-            planes: vec![Plane::from_vec(rect, ramp).unwrap()],
+            planes: vec![Plane::from_vec(rect, ramp).unwrap().into()],
             state,
         };
         let site: Vec<Run> = (50..60).map(|row| Run { row, col0: 100, col1: 120 }).collect();

@@ -23,8 +23,9 @@ use survey::scene::BandName;
 use survey::spec::DetectorSpec;
 
 const BANDS: [&str; 4] = ["blue", "green", "red", "nir"];
-/// Side of the scene that is read, and of what is read of it, pixels.
+/// Side of a scene, of which so many rows and columns lie before those of the grid, and what is read of it, pixels.
 const SCENE_PX: u32 = 768;
+const MARGIN_PX: i32 = 128;
 const READ: PixelRect = PixelRect { row0: 100, col0: 100, row1: 612, col1: 612 };
 /// How often each kernel is timed; the fastest counts.
 const ROUNDS: u32 = 5;
@@ -58,7 +59,7 @@ fn window(is_later: bool, rect: PixelRect) -> SceneWindow {
     let plane = |band| pixels().map(|(row, col)| value(is_later, band, row, col)).collect();
     SceneWindow {
         bands: BANDS.map(BandName::new).to_vec(),
-        planes: (0..BANDS.len()).map(|band| Plane::from_vec(rect, plane(band)).unwrap()).collect(),
+        planes: (0..BANDS.len()).map(|band| Plane::from_vec(rect, plane(band)).unwrap().into()).collect(),
         state: Plane::from_vec(rect, vec![PixelState::Valid; rect.pixels()]).unwrap(),
     }
 }
@@ -74,8 +75,8 @@ struct Kernel {
     work: Box<dyn FnMut()>,
 }
 
-/// What a detector does with a tile of one cell.
-fn detection(detector: DetectorSpec) -> Kernel {
+/// What a detector does with a tile of one cell, whose scenes are in memory.
+fn detection(folder: &Path, detector: DetectorSpec) -> Kernel {
     let cell = Cell { row: 0, col: 0 };
     let cells = vec![PlannedCell { cell, pairs: vec![0] }];
     let border = geo::Rect::new((0.0, -512.0), (512.0, 0.0)).to_polygon().into();
@@ -84,45 +85,71 @@ fn detection(detector: DetectorSpec) -> Kernel {
     let counties = CountyMap::new(&plan.grid, &plan.counties);
     let calibration: Calibration = fit(&samples(), &plan.grid, Registration::default(), &plan.detector);
     let grown = cell.rect().grown(halo_px(plan.grid.resolution_m, &plan.detector));
-    let pixels = [PairPixels { pair: 0, calibration, before: window(false, grown), after: window(true, grown) }];
+    let [before, after] = [false, true].map(|is_later| Scene::new(folder, is_later).read(&plan.grid, grown));
+    let pixels = [PairPixels { pair: 0, calibration, before, after }];
     Kernel {
         pixels: cell.rect().pixels(),
         work: Box::new(move || assert!(!detect_tile(&plan, &counties, cell.rect(), &pixels).closed.is_empty())),
     }
 }
 
-/// A scene of one file, read onto a grid. Each time by a new reader, which has kept no block.
+/// A scene of one file.
+struct Scene {
+    scene: survey::scene::Scene,
+    folder: String,
+}
+
+impl Scene {
+    fn new(folder: &Path, is_later: bool) -> Self {
+        let margin = f64::from(MARGIN_PX);
+        let transform =
+            GeoTransform { x0: -margin, x_per_col: 1.0, x_per_row: 0.0, y0: margin, y_per_col: 0.0, y_per_row: -1.0 };
+        let spec = CogSpec {
+            width: SCENE_PX,
+            height: SCENE_PX,
+            band_names: BANDS.map(str::to_owned).to_vec(),
+            georeference: Some((CogCrs::Projected(32652), transform)),
+            nodata: Some(0.0),
+            block_px: 256,
+            overviews: Overviews::None,
+            predictor: true,
+            deflate_level: 1,
+        };
+        let places = -MARGIN_PX..SCENE_PX as i32 - MARGIN_PX;
+        let places = || places.clone().flat_map(|row| places.clone().map(move |col| (row, col)));
+        let band = |band| places().map(|(row, col)| value(is_later, band, row, col) as u16).collect::<Vec<_>>();
+        let bands = [0, 1, 2, 3].map(band);
+        let slices: Vec<&[u16]> = bands.iter().map(Vec::as_slice).collect();
+        let path = folder.join(if is_later { "after.tif" } else { "before.tif" });
+        std::fs::write(&path, write_cog(&spec, &slices).unwrap()).unwrap();
+        let scene = scene_of(&path, "EPSG:32652", transform, [SCENE_PX; 2], &BANDS.map(BandName::new), Some(0.0));
+        Self { scene, folder: folder.display().to_string() }
+    }
+
+    /// By a new reader, which has kept no block.
+    fn read(&self, grid: &Grid, rect: PixelRect) -> SceneWindow {
+        let reader = SceneReader::new(Stores::new(&[], &self.folder).unwrap(), 256 << 20);
+        let uncorrected = Registration::default();
+        let names = BANDS.map(BandName::new);
+        let read = reader.read(grid, &self.scene, &names, rect, &uncorrected);
+        let read = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(read).unwrap();
+        assert!(read.unreadable.is_empty());
+        read.window
+    }
+}
+
+/// A scene that is read onto a grid.
 fn reading(folder: &Path, resolution_m: f64) -> Kernel {
-    let transform = GeoTransform { x0: 0.0, x_per_col: 1.0, x_per_row: 0.0, y0: 0.0, y_per_col: 0.0, y_per_row: -1.0 };
-    let spec = CogSpec {
-        width: SCENE_PX,
-        height: SCENE_PX,
-        band_names: BANDS.map(str::to_owned).to_vec(),
-        georeference: Some((CogCrs::Projected(32652), transform)),
-        nodata: Some(0.0),
-        block_px: 256,
-        overviews: Overviews::None,
-        predictor: true,
-        deflate_level: 1,
-    };
-    let places = || (0..SCENE_PX as i32).flat_map(|row| (0..SCENE_PX as i32).map(move |col| (row, col)));
-    let bands =
-        [0, 1, 2, 3].map(|band| places().map(|(row, col)| value(true, band, row, col) as u16).collect::<Vec<_>>());
-    let slices: Vec<&[u16]> = bands.iter().map(Vec::as_slice).collect();
-    let path = folder.join("scene.tif");
-    std::fs::write(&path, write_cog(&spec, &slices).unwrap()).unwrap();
-    let names = BANDS.map(BandName::new);
-    let scene = scene_of(&path, "EPSG:32652", transform, [SCENE_PX; 2], &names, Some(0.0));
-    let grid = Grid { resolution_m, ..grid() };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let root = folder.display().to_string();
+    let (scene, grid) = (Scene::new(folder, true), Grid { resolution_m, ..grid() });
+    let mut values = vec![0.0; READ.cols()];
     Kernel {
         pixels: READ.pixels(),
         work: Box::new(move || {
-            let reader = SceneReader::new(Stores::new(&[], &root).unwrap(), 256 << 20);
-            let uncorrected = Registration::default();
-            let read = reader.read(&grid, &scene, &names, READ, &uncorrected);
-            assert!(runtime.block_on(read).unwrap().unreadable.is_empty());
+            let window = scene.read(&grid, READ);
+            for row in READ.row0..READ.row1 {
+                let run = Run { row, col0: READ.col0, col1: READ.col1 };
+                window.planes.iter().for_each(|plane| plane.copy_to(run, &mut values));
+            }
         }),
     }
 }
@@ -132,7 +159,9 @@ fn buildings() -> Kernel {
     let (survey, fine) = (grid(), Grid { resolution_m: 0.5, ..grid() });
     let mut after = window(true, PixelRect::new(150, 130, 430, 450));
     // As reflectance.
-    after.planes.iter_mut().flat_map(Plane::data_mut).for_each(|value| *value /= 10_000.0);
+    for plane in &mut after.planes {
+        *plane = plane.values().map(|value| value / 10_000.0).into();
+    }
     let lot: Vec<Run> = (100..190).map(|row| Run { row, col0: 90, col1: 200 }).collect();
     Kernel {
         pixels: after.rect().pixels(),
@@ -166,8 +195,10 @@ const KERNELS: [(&str, Prepare); 7] = [
             assert!(fitted.threshold > 0.0);
         })
     }),
-    ("score", |_| detection(DetectorSpec { name: "irmad".into(), second_look: false, ..DetectorSpec::default() })),
-    ("evidence", |_| detection(DetectorSpec::default())),
+    ("score", |folder| {
+        detection(folder, DetectorSpec { name: "irmad".into(), second_look: false, ..DetectorSpec::default() })
+    }),
+    ("evidence", |folder| detection(folder, DetectorSpec::default())),
     ("buildings", |_| buildings()),
 ];
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use groundbreak_tests::plan;
 use imagery::{SceneReader, Stores};
 use survey::calibration::Registration;
+use survey::findings::Run;
 use survey::grid::{GeoTransform, Grid, PixelRect};
 use survey::scene::BandName;
 
@@ -47,7 +48,8 @@ fn main() {
             for (whole, plane) in whole.iter_mut().zip(&read.window.planes) {
                 for line in tile.row0..tile.row1 {
                     let at = (line - rect.row0) as usize * rect.cols() + (col - rect.col0) as usize;
-                    whole[at..at + tile.cols()].copy_from_slice(plane.row(line));
+                    let run = Run { row: line, col0: tile.col0, col1: tile.col1 };
+                    plane.copy_to(run, &mut whole[at..at + tile.cols()]);
                 }
             }
         }

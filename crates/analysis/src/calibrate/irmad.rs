@@ -4,8 +4,6 @@
 //! nothing changed. Each round weighs pixels by how little they changed. Invariant to any invertible affine radiometry
 //! of either scene, and the scenes may differ in number and kind of bands.
 
-use std::ops::Range;
-
 use survey::calibration::IrMad;
 use survey::wide::{Kernel, wide_kernel};
 
@@ -69,7 +67,7 @@ pub fn fit_from(sample: &PairSample, rounds: Rounds, start: Option<SteadyHalf>) 
         let scorer = Scorer::new(last);
         let degrees = last.rho.len();
         let weighted = moments(sample, |bands, weights| {
-            wide_kernel(Scores { scorer: &scorer, bands, out: weights });
+            *weights = scorer.score_row(bands);
             weights.iter_mut().for_each(|t| *t = upper_tail(degrees, *t));
         });
         if weighted.weight < rounds.least_mean_weight * weighted.pixels as f64 || weighted.weight <= 0.0 {
@@ -89,23 +87,6 @@ pub fn fit_from(sample: &PairSample, rounds: Rounds, start: Option<SteadyHalf>) 
     }
     let irmad = solutions.pop().unwrap_or_else(|| solve(&start, before, rounds));
     Fit { irmad, pixels: start.pixels, collapsed }
-}
-
-/// A row whose scores are wanted where its weights will be.
-struct Scores<'a> {
-    scorer: &'a Scorer,
-    bands: &'a [Vec<f32>],
-    out: &'a mut Vec<f64>,
-}
-
-impl Kernel for Scores<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let bands: Vec<&[f32]> = self.bands.iter().map(Vec::as_slice).collect();
-        self.scorer.score_blocks(&bands, |_, scores| self.out.extend_from_slice(scores));
-    }
 }
 
 /// Canonical correlation by whitening with Cholesky factors and a singular value decomposition, which keeps the sign of
@@ -166,8 +147,6 @@ fn factor(covariance: &Matrix, ridge: f64) -> Option<Matrix> {
 /// multiplied with.
 const VARIATES: usize = 4;
 const LANES: usize = 8;
-/// As many of the latter are handed on together.
-const SCORES: usize = 16;
 
 /// The score `T` of pixels, with the transform laid out for it.
 #[derive(Clone, Debug)]
@@ -215,35 +194,55 @@ impl Scorer {
         Self { groups }
     }
 
-    /// Calls `take` with the score of each pixel of a row in order.
-    #[inline(always)]
-    pub fn score_row(&self, bands: &[Vec<f32>], mut take: impl FnMut(f64)) {
+    /// The score of each pixel of a row, the earlier scene's bands first.
+    #[must_use]
+    pub fn score_row(&self, bands: &[Vec<f32>]) -> Vec<f64> {
         let bands: Vec<&[f32]> = bands.iter().map(Vec::as_slice).collect();
-        self.score_blocks(&bands, |_, scores| scores.iter().for_each(|&t| take(t)));
+        let mut scores = vec![0.0; bands.first().map_or(0, |band| band.len())];
+        wide_kernel(ScoreRow { scorer: self, bands: &bands, scores: &mut scores });
+        scores
     }
 
-    /// The same for slices of one length, the earlier scene's bands first, some pixels at a time: calls `take` with their
-    /// places and their scores.
+    /// The same for some pixels, from the `first` on: as many as there is room for in `scores`. To be called from a [`Kernel`].
     #[inline(always)]
-    pub fn score_blocks(&self, bands: &[&[f32]], mut take: impl FnMut(Range<usize>, &[f64])) {
-        let count = bands.first().map_or(0, |band| band.len());
-        let mut scores = [[0.0; LANES]; SCORES];
-        for start in (0..count).step_by(LANES * SCORES) {
-            let length = (count - start).min(LANES * SCORES);
-            for (total, first) in scores.iter_mut().zip((start..start + length).step_by(LANES)) {
-                *total = [0.0; LANES];
-                if first + LANES <= count {
-                    let pixels = |band: usize| bands.get(band)?.get(first..)?.first_chunk();
-                    self.groups.iter().for_each(|group| group.add_squares(pixels, total));
-                } else {
-                    let value = |band: &[f32], at: usize| band.get(first + at).copied().unwrap_or_default();
-                    let last: Vec<[f32; LANES]> =
-                        bands.iter().map(|band| std::array::from_fn(|at| value(band, at))).collect();
-                    self.groups.iter().for_each(|group| group.add_squares(|band| last.get(band), total));
-                }
+    pub fn score_from(&self, bands: &[&[f32]], first: usize, scores: &mut [f64]) {
+        let (whole, last) = scores.as_chunks_mut::<LANES>();
+        let mut at = first;
+        for scores in whole {
+            *scores = [0.0; LANES];
+            for group in &self.groups {
+                group.add_squares(|band| bands.get(band)?.get(at..)?.first_chunk(), scores);
             }
-            take(start..start + length, &scores.as_flattened()[..length]);
+            at += LANES;
         }
+        if !last.is_empty() {
+            let mut pixels = vec![[0.0; LANES]; bands.len()];
+            for (pixels, band) in pixels.iter_mut().zip(bands) {
+                let band = band.get(at..).unwrap_or_default();
+                pixels.iter_mut().zip(band).for_each(|(pixel, &value)| *pixel = value);
+            }
+            let mut sums = [0.0; LANES];
+            for group in &self.groups {
+                group.add_squares(|band| pixels.get(band), &mut sums);
+            }
+            last.copy_from_slice(&sums[..last.len()]);
+        }
+    }
+}
+
+/// A row whose scores are wanted.
+struct ScoreRow<'a> {
+    scorer: &'a Scorer,
+    bands: &'a [&'a [f32]],
+    scores: &'a mut [f64],
+}
+
+impl Kernel for ScoreRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.scorer.score_from(self.bands, 0, self.scores);
     }
 }
 

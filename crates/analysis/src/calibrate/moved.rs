@@ -16,7 +16,7 @@ pub fn moved(window: &SceneWindow, registration: &Registration) -> SceneWindow {
     let cols = rect.cols();
     let mut out = SceneWindow {
         bands: window.bands.clone(),
-        planes: window.planes.iter().map(|plane| Plane::filled(plane.rect(), 0.0)).collect(),
+        planes: Vec::new(),
         state: Plane::filled(rect, PixelState::NoScene),
     };
     // Where to read: the upper-left neighbour and the fractions, per pixel.
@@ -35,7 +35,9 @@ pub fn moved(window: &SceneWindow, registration: &Registration) -> SceneWindow {
             *state = worst.unwrap_or(PixelState::Valid);
         }
     });
-    for (plane, source) in out.planes.iter_mut().zip(&window.planes) {
+    for source in &window.planes {
+        let source = source.values();
+        let mut plane = Plane::filled(rect, 0.0);
         plane
             .data_mut()
             .par_chunks_mut(cols.max(1))
@@ -60,6 +62,7 @@ pub fn moved(window: &SceneWindow, registration: &Registration) -> SceneWindow {
                     *value = sum;
                 }
             });
+        out.planes.push(plane.into());
     }
     out
 }
@@ -87,7 +90,7 @@ mod tests {
         }
         let window = SceneWindow {
             bands: vec![BandName::new("pan")],
-            planes: vec![plane],
+            planes: vec![plane.into()],
             state: Plane::filled(rect, PixelState::Valid),
         };
         let registration = Registration { shift_row: 379, shift_col: -215, ..Registration::default() };
@@ -97,7 +100,7 @@ mod tests {
             for col in 10..25 {
                 let expected = value(f64::from(row) + 379.0 / 1024.0, f64::from(col) - 215.0 / 1024.0);
                 assert_eq!(moved.state.get(row, col), Some(PixelState::Valid));
-                assert!((moved.planes[0].get(row, col).unwrap() - expected).abs() < 1e-3);
+                assert!((moved.planes[0].values().get(row, col).unwrap() - expected).abs() < 1e-3);
             }
         }
     }

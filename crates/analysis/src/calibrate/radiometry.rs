@@ -25,7 +25,8 @@ pub fn band_gains(sample: &PairSample, scorer: &Scorer, degrees: usize) -> Vec<B
     }
     let invariant = |least: f64| {
         moments(sample, |bands, weights| {
-            scorer.score_row(bands, |t| weights.push(f64::from(u8::from(upper_tail(degrees, t) > least))));
+            let scores = scorer.score_row(bands).into_iter();
+            weights.extend(scores.map(|t| f64::from(u8::from(upper_tail(degrees, t) > least))));
         })
     };
     let mut found = invariant(INVARIANT[0]);

@@ -2,12 +2,13 @@
 
 use rayon::prelude::*;
 use survey::calibration::Registration;
+use survey::findings::Run;
 use survey::grid::PixelRect;
 use survey::raster::{PixelState, SceneWindow};
 
 use super::CellSample;
 use super::phase::{Correlator, WindowPair};
-use crate::bands::brightness_planes;
+use crate::bands::BandRoles;
 
 /// Side of a correlation window, px.
 const WINDOW: i32 = 256;
@@ -100,13 +101,18 @@ fn ties(cells: &[&CellSample], side: i32, step: i32) -> Vec<Tie> {
 }
 
 fn brightness(window: &SceneWindow, rect: PixelRect) -> Vec<f64> {
-    let planes = brightness_planes(window);
-    let mut values = Vec::with_capacity(rect.pixels());
-    for row in rect.row0..rect.row1 {
-        for col in rect.col0..rect.col1 {
-            let valid = window.state.get(row, col) == Some(PixelState::Valid);
-            let sum: f64 = planes.iter().filter_map(|plane| plane.get(row, col)).map(f64::from).sum();
-            values.push(if valid && !planes.is_empty() { sum / planes.len() as f64 } else { f64::NAN });
+    let bright = BandRoles::of(&window.bands).bright;
+    let mut values = vec![f64::NAN; rect.pixels()];
+    let (Some(part), false) = (rect.intersection(&window.rect()), bright.is_empty()) else { return values };
+    let mut space = Vec::new();
+    for row in part.row0..part.row1 {
+        let run = Run { row, col0: part.col0, col1: part.col1 };
+        let bands = window.run(run, &mut space);
+        let start = (row - rect.row0) as usize * rect.cols() + (part.col0 - rect.col0) as usize;
+        for (at, (value, &state)) in values[start..].iter_mut().zip(window.state.run(run)).enumerate() {
+            if state == PixelState::Valid {
+                *value = bright.iter().map(|&band| f64::from(bands[band][at])).sum::<f64>() / bright.len() as f64;
+            }
         }
     }
     values

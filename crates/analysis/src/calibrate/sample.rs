@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use survey::findings::Run;
 use survey::grid::PixelRect;
-use survey::raster::{PixelState, Plane};
+use survey::raster::{BandPlane, PixelState, Plane};
 use survey::scene::BandName;
 
 use super::CellSample;
@@ -20,8 +20,8 @@ pub struct PairSample<'a> {
 }
 
 struct Strip<'a> {
-    before: Vec<&'a Plane<f32>>,
-    after: Vec<&'a Plane<f32>>,
+    before: Vec<&'a BandPlane>,
+    after: Vec<&'a BandPlane>,
     states: [&'a Plane<PixelState>; 2],
     rect: PixelRect,
 }
@@ -94,7 +94,12 @@ impl<'a> PairSample<'a> {
         self.strips.iter().find_map(|strip| {
             let pixel = |row: i32| Some((row, strip.valid_cols(row).next()?));
             let (row, col) = (strip.rect.row0..strip.rect.row1).find_map(pixel)?;
-            strip.before.iter().chain(&strip.after).map(|plane| plane.get(row, col)).collect()
+            let value = |plane: &&BandPlane| {
+                let mut value = [0.0];
+                plane.copy_to(Run { row, col0: col, col1: col + 1 }, &mut value);
+                value[0]
+            };
+            Some(strip.before.iter().chain(&strip.after).map(value).collect())
         })
     }
 
@@ -132,14 +137,13 @@ impl Strip<'_> {
         sample.cols.clear();
         sample.cols.extend(self.valid_cols(row));
         for (plane, values) in self.before.iter().chain(&self.after).zip(&mut sample.bands) {
-            let line = plane.row(row);
-            let col0 = plane.rect().col0;
-            values.clear();
-            if sample.cols.len() == self.rect.cols() {
-                let from = (self.rect.col0 - col0) as usize;
-                values.extend_from_slice(&line[from..from + self.rect.cols()]);
-            } else {
-                values.extend(sample.cols.iter().map(|&col| line[(col - col0) as usize]));
+            values.resize(self.rect.cols(), 0.0);
+            plane.copy_to(Run { row, col0: self.rect.col0, col1: self.rect.col1 }, values);
+            if sample.cols.len() < values.len() {
+                for (to, &col) in sample.cols.iter().enumerate() {
+                    values[to] = values[(col - self.rect.col0) as usize];
+                }
+                values.truncate(sample.cols.len());
             }
         }
     }

@@ -29,7 +29,7 @@ fn window(rect: PixelRect, bands: &[Vec<f64>]) -> SceneWindow {
         bands: NAMES[..bands.len()].iter().map(|name| BandName::new(name)).collect(),
         planes: bands
             .iter()
-            .map(|band| Plane::from_vec(rect, band.iter().map(|&value| value as f32).collect()).unwrap())
+            .map(|band| Plane::from_vec(rect, band.iter().map(|&value| value as f32).collect()).unwrap().into())
             .collect(),
         state: Plane::filled(rect, PixelState::Valid),
     }
@@ -57,7 +57,7 @@ fn gaussian_pair(rho: &[f64], rect: PixelRect, seed: u64) -> CellSample {
 fn scores(sample: &[CellSample], irmad: &IrMad) -> Vec<f64> {
     let scorer = Scorer::new(irmad);
     let pair = PairSample::new(sample);
-    let rows = pair.by_strip(Vec::new, |all, row| scorer.score_row(&row.bands, |t| all.push(t)));
+    let rows = pair.by_strip(Vec::new, |all, row| all.extend(scorer.score_row(&row.bands)));
     rows.into_iter().flatten().collect()
 }
 
@@ -94,7 +94,7 @@ fn an_invertible_mix_of_the_later_bands_changes_no_score() {
         .after
         .planes
         .iter()
-        .map(|plane| plane.data().iter().map(|&value| f64::from(value)).collect())
+        .map(|plane| plane.values().data().iter().map(|&value| f64::from(value)).collect())
         .collect();
     let mix = [[2.0, 0.5, -0.3], [0.1, -1.5, 0.2], [0.4, 0.3, 0.8]];
     let turned: Vec<Vec<f64>> = mix
@@ -122,7 +122,7 @@ fn a_scene_that_differs_by_gain_and_offset_alone_scores_nought_and_never_nan() {
         .before
         .planes
         .iter()
-        .map(|plane| plane.data().iter().map(|&value| 2.0 * f64::from(value) + 8.0).collect())
+        .map(|plane| plane.values().data().iter().map(|&value| 2.0 * f64::from(value) + 8.0).collect())
         .collect();
     sample.after = window(rect, &bands);
     let fit = fit(&[sample.clone()], &grid(), Registration::default(), &DetectorSpec::default());
@@ -173,7 +173,7 @@ fn moments_of_cells_are_those_of_the_whole() {
             let rect = PixelRect::new(row0, col0, row1, col1);
             let cut = |window: &SceneWindow| SceneWindow {
                 bands: window.bands.clone(),
-                planes: window.planes.iter().map(|plane| plane.crop(rect)).collect(),
+                planes: window.planes.iter().map(|plane| plane.values().crop(rect).into()).collect(),
                 state: window.state.crop(rect),
             };
             CellSample { before: cut(&whole.before), after: cut(&whole.after) }

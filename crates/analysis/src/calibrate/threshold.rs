@@ -113,12 +113,11 @@ pub fn histogram(sample: &PairSample, scorer: &super::irmad::Scorer, halved: boo
         if halved && row.row % 2 != 0 {
             return;
         }
-        let mut cols = row.cols.iter();
-        scorer.score_row(&row.bands, |t| {
-            if cols.next().is_some_and(|col| !halved || col % 2 == 0) {
+        for (t, col) in scorer.score_row(&row.bands).into_iter().zip(&row.cols) {
+            if !halved || col % 2 == 0 {
                 histogram.count(t);
             }
-        });
+        }
     });
     let mut total = Histogram::default();
     for part in &parts {

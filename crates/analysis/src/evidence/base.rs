@@ -17,6 +17,8 @@ pub const UNIT: f32 = 256.0;
 
 /// Pixels of a row that are computed together.
 const BLOCK: usize = 256;
+/// Of these, as many as a register holds.
+const GROUP: usize = 16;
 
 /// Largest magnitude of a standardised value.
 const LIMIT: f32 = 8.0;
@@ -33,6 +35,31 @@ pub struct DatePlanes {
     pub hue: Plane<i16>,
     /// Magnitude of the gradient of `brightness`, per pixel.
     pub gradient: Plane<i16>,
+}
+
+/// A row of [`DatePlanes`], but the gradient.
+struct DateRow<'a> {
+    brightness: &'a mut [i16],
+    vegetation: &'a mut [i16],
+    index: &'a mut [i16],
+    hue: &'a mut [i16],
+}
+
+impl DatePlanes {
+    fn nothing(rect: PixelRect) -> Self {
+        let plane = || Plane::filled(rect, 0_i16);
+        let gradient = Plane::filled(PixelRect { row1: rect.row0, ..rect }, 0_i16);
+        Self { brightness: plane(), vegetation: plane(), index: plane(), hue: plane(), gradient }
+    }
+
+    fn rows_mut(&mut self) -> impl Iterator<Item = DateRow<'_>> {
+        let cols = self.brightness.rect().cols().max(1);
+        let [mut vegetation, mut index, mut hue] =
+            [&mut self.vegetation, &mut self.index, &mut self.hue].map(|plane| plane.data_mut().chunks_mut(cols));
+        self.brightness.data_mut().chunks_mut(cols).filter_map(move |brightness| {
+            Some(DateRow { brightness, vegetation: vegetation.next()?, index: index.next()?, hue: hue.next()? })
+        })
+    }
 }
 
 /// The planes of a pair.
@@ -90,14 +117,36 @@ pub fn base_planes(
     state: &Plane<PixelState>,
     calibration: &Calibration,
 ) -> BasePlanes {
+    let rect = state.rect();
     let valid = state.map(|state| i16::from(state == PixelState::Valid));
+    let scores = Scores::new(calibration);
     let [earlier, later] = [DateLooks::new(before, calibration, 0), DateLooks::new(after, calibration, 1)];
+    let mut score = Plane::filled(rect, 0_i16);
+    let [mut of_before, mut of_after] = [DatePlanes::nothing(rect), DatePlanes::nothing(rect)];
+    // All of a row at once: its values are in the nearest cache.
+    let rows: Vec<_> = score
+        .data_mut()
+        .chunks_mut(rect.cols().max(1))
+        .zip(of_before.rows_mut().zip(of_after.rows_mut()))
+        .zip(rect.row0..)
+        .collect();
+    rows.into_par_iter().for_each_init(Default::default, |[before_space, after_space]: &mut [Vec<f32>; 2], row| {
+        let ((score, (of_before, of_after)), row) = row;
+        let run = whole_row(rect, row);
+        let (before, after) = (before.run(run, before_space), after.run(run, after_space));
+        earlier.row(&before, valid.row(row), of_before);
+        later.row(&after, valid.row(row), of_after);
+        scores.row(&[before, after].concat(), state.row(row), score);
+    });
+    for date in [&mut of_before, &mut of_after] {
+        date.gradient = gradient_plane(&date.brightness, &valid);
+    }
     BasePlanes {
-        rect: state.rect(),
+        rect,
         is_whole: valid.data().iter().fold(true, |all, &valid| all & (valid == 1)),
-        score: score_plane(before, after, state, calibration),
-        before: date_planes(&earlier, &valid, &calibration.irmad.mean_before),
-        after: date_planes(&later, &valid, &calibration.irmad.mean_after),
+        score,
+        before: of_before,
+        after: of_after,
         colours: Colours {
             is_normalised: earlier.is_normalised(),
             has_colour: earlier.has_colour() && later.has_colour(),
@@ -124,28 +173,46 @@ pub fn score_plane(
     calibration: &Calibration,
 ) -> Plane<i16> {
     let rect = state.rect();
-    let scorer = Scorer::new(&calibration.irmad);
-    let threshold = calibration.threshold as f32;
-    let limit = libm::expm1(calibration.threshold);
-    let limit = limit * limit;
-    let ln = Logarithm::new();
+    let scores = Scores::new(calibration);
     let mut score = Plane::filled(rect, 0_i16);
-    rows_mut(&mut score).for_each(|(row, out)| {
-        let bands: Vec<&[f32]> =
-            before.planes.iter().chain(&after.planes).map(|plane| plane.run(whole_row(rect, row))).collect();
-        wide_kernel(ScoreRow { scorer: &scorer, threshold, limit, ln, bands, states: state.row(row), out });
+    rows_mut(&mut score).for_each_init(Default::default, |[of_before, of_after]: &mut [Vec<f32>; 2], (row, out)| {
+        let run = whole_row(rect, row);
+        let bands = [before.run(run, of_before), after.run(run, of_after)].concat();
+        scores.row(&bands, state.row(row), out);
     });
     score
 }
 
-/// A row of scores that is to be computed.
-struct ScoreRow<'a> {
-    scorer: &'a Scorer,
+/// What the scores of a pair are computed with.
+struct Scores {
+    scorer: Scorer,
     threshold: f32,
     /// The score at the threshold.
     limit: f64,
     ln: Logarithm,
-    bands: Vec<&'a [f32]>,
+}
+
+impl Scores {
+    fn new(calibration: &Calibration) -> Self {
+        let root = libm::expm1(calibration.threshold);
+        Self {
+            scorer: Scorer::new(&calibration.irmad),
+            threshold: calibration.threshold as f32,
+            limit: root * root,
+            ln: Logarithm::new(),
+        }
+    }
+
+    /// The scores of a row, of the values of the bands of both dates.
+    fn row(&self, bands: &[&[f32]], states: &[PixelState], out: &mut [i16]) {
+        wide_kernel(ScoreRow { of: self, bands, states, out });
+    }
+}
+
+/// A row of scores that is to be computed.
+struct ScoreRow<'a> {
+    of: &'a Scores,
+    bands: &'a [&'a [f32]],
     states: &'a [PixelState],
     out: &'a mut [i16],
 }
@@ -155,43 +222,69 @@ impl Kernel for ScoreRow<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { scorer, threshold, limit, ln, bands, states, out } = self;
-        scorer.score_blocks(&bands, |pixels, scores| {
-            let (out, states) = (&mut out[pixels.clone()], &states[pixels]);
-            for (out, &t) in out.iter_mut().zip(scores) {
-                *out = quantise((ln.of(1.0 + (t as f32).sqrt()) - threshold).clamp(-LIMIT, LIMIT));
-            }
-            // The sign is that of the exact comparison, not of the rounded difference, which is 0 or next to it where they differ.
-            if out.iter().fold(false, |any, above| any | (-1..=1).contains(above)) {
-                for (above, &t) in out.iter_mut().zip(scores) {
-                    *above = if t > limit { (*above).max(1) } else { (*above).min(0) };
+        let Self { of: &Scores { ref scorer, threshold, limit, ln }, bands, states, out } = self;
+        let mut scores = [0.0; BLOCK];
+        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+            scorer.score_from(bands, block * BLOCK, &mut scores[..out.len()]);
+            // Groups of one size, in arrays of their own: the compiler sees that nothing else can change them.
+            let (groups, _) = scores.as_chunks::<GROUP>();
+            for (out, group) in out.chunks_mut(GROUP).zip(groups) {
+                let mut above: [i16; GROUP] =
+                    group.map(|t| quantise((ln.of(1.0 + (t as f32).sqrt()) - threshold).clamp(-LIMIT, LIMIT)));
+                // The sign is that of the exact comparison, not of the rounded difference, which is 0 or next to it where they
+                // differ.
+                if above.iter().fold(false, |any, above| any | (-1..=1).contains(above)) {
+                    for (above, &t) in above.iter_mut().zip(group) {
+                        *above = if t > limit { (*above).max(1) } else { (*above).min(0) };
+                    }
+                }
+                match out.first_chunk_mut() {
+                    Some(out) => *out = above,
+                    None => out.copy_from_slice(&above[..out.len()]),
                 }
             }
-            for (out, &state) in out.iter_mut().zip(states) {
-                *out = if state == PixelState::Valid { *out } else { 0 };
-            }
-        });
+        }
+        for (out, &state) in out.iter_mut().zip(states) {
+            *out = if state == PixelState::Valid { *out } else { 0 };
+        }
     }
 }
 
 /// How the pixels of one date look, against the pair's sample.
-pub struct DateLooks<'a> {
-    window: &'a SceneWindow,
+pub struct DateLooks {
     roles: BandRoles,
     bright: Standard,
     green: Standard,
+    hue: Option<Hue>,
 }
 
-impl<'a> DateLooks<'a> {
+/// The bands of the hue, and what makes their values relative to their means over what did not change.
+struct Hue {
+    blue: (usize, f32),
+    red: (usize, f32),
+}
+
+impl DateLooks {
     /// Of the earlier (0) or the later (1) date.
-    pub fn new(window: &'a SceneWindow, calibration: &Calibration, date: usize) -> Self {
-        let statistics = &calibration.statistics;
-        let quantiles = if date == 0 { &statistics.vegetation_before } else { &statistics.vegetation_after };
+    pub fn new(window: &SceneWindow, calibration: &Calibration, date: usize) -> Self {
+        let (statistics, irmad) = (&calibration.statistics, &calibration.irmad);
+        let (quantiles, means) = match date {
+            0 => (&statistics.vegetation_before, &irmad.mean_before),
+            _ => (&statistics.vegetation_after, &irmad.mean_after),
+        };
+        let relative = |name: &str| {
+            let band = window.bands.iter().position(|band| band.as_str() == name)?;
+            Some((band, means.get(band).filter(|mean| **mean > 0.0).map(|mean| 1.0 / *mean as f32)))
+        };
+        // Green stands in for blue where a scene has none.
+        let hue = relative("blue").or_else(|| relative("green")).zip(relative("red"));
+        let hue = hue
+            .and_then(|((blue, per_blue), (red, per_red))| Some(Hue { blue: (blue, per_blue?), red: (red, per_red?) }));
         Self {
-            window,
             roles: BandRoles::of(&window.bands),
             bright: Standard::new(statistics.brightness_median[date], statistics.brightness_sd[date]),
             green: Standard::new(quantiles[2], (quantiles[4] - quantiles[1]) / QUARTILES_PER_SD),
+            hue,
         }
     }
 
@@ -205,48 +298,83 @@ impl<'a> DateLooks<'a> {
         matches!(self.roles.vegetation, Vegetation::Normalised { .. })
     }
 
-    /// The bands' values in a run of pixels.
-    fn values(&self, run: Run) -> Vec<&'a [f32]> {
-        self.window.planes.iter().map(|plane| plane.run(run)).collect()
+    /// Brightness of pixels with these values by band, robust z.
+    pub fn brightness(&self, bands: &[&[f32]], out: &mut [i16]) {
+        wide_kernel(BrightnessRow { looks: self, bands, out });
     }
 
-    /// Brightness along a run, robust z.
-    pub fn brightness(&self, run: Run, out: &mut [i16]) {
-        let bands = self.values(run);
-        let share = 1.0 / self.roles.bright.len().max(1) as f32;
-        let bright: Vec<&[f32]> = self.roles.bright.iter().map(|&band| &bands[band][..out.len()]).collect();
-        wide(|| {
-            let mut sums = [0.0_f32; BLOCK];
-            for (block, out) in out.chunks_mut(BLOCK).enumerate() {
-                let sums = &mut sums[..out.len()];
-                // The sum of none is −0.
-                sums.fill(-0.0);
-                for band in &bright {
-                    let values = &band[block * BLOCK..];
-                    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-                }
-                for (out, sum) in out.iter_mut().zip(sums) {
-                    *out = quantise(self.bright.z(*sum * share));
-                }
-            }
-        });
-    }
-
-    /// The vegetation index along a run, robust z and raw; 0 where there is none.
-    pub fn vegetation(&self, run: Run, standardised: &mut [i16], raw: &mut [i16]) {
+    /// The vegetation index of pixels with these values by band, robust z and raw; 0 where there is none.
+    pub fn vegetation(&self, bands: &[&[f32]], standardised: &mut [i16], raw: &mut [i16]) {
         if !self.has_colour() {
             standardised.fill(0);
             raw.fill(0);
             return;
         }
-        let bands = self.values(run);
-        wide_kernel(VegetationRow { looks: self, bands: &bands, standardised, raw });
+        wide_kernel(VegetationRow { looks: self, bands, standardised, raw });
+    }
+
+    /// Blue against red.
+    fn hue(&self, bands: &[&[f32]], out: &mut [i16]) {
+        let Some(Hue { blue: (blue, per_blue), red: (red, per_red) }) = self.hue else { return };
+        let pixels = out.iter_mut().zip(bands[blue].iter().zip(bands[red]));
+        wide(|| {
+            pixels.for_each(|(out, (&blue, &red))| {
+                let (b, r) = (blue * per_blue, red * per_red);
+                let hue = if b + r > 0.0 { (b - r) / (b + r) } else { 0.0 };
+                *out = quantise((8.0 * hue).clamp(-LIMIT, LIMIT));
+            });
+        });
+    }
+
+    /// A row of each plane but the gradient.
+    fn row(&self, bands: &[&[f32]], valid: &[i16], out: DateRow) {
+        let DateRow { brightness, vegetation, index, hue } = out;
+        self.brightness(bands, brightness);
+        if self.has_colour() {
+            self.vegetation(bands, vegetation, index);
+            self.hue(bands, hue);
+        }
+        for out in [brightness, vegetation, index, hue] {
+            out.iter_mut().zip(valid).for_each(|(out, valid)| *out *= valid);
+        }
+    }
+}
+
+/// A row of brightness that is to be computed.
+struct BrightnessRow<'a> {
+    looks: &'a DateLooks,
+    bands: &'a [&'a [f32]],
+    out: &'a mut [i16],
+}
+
+impl Kernel for BrightnessRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { looks, bands, out } = self;
+        let share = 1.0 / looks.roles.bright.len().max(1) as f32;
+        let mut sums = [0.0_f32; BLOCK];
+        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+            let sums = &mut sums[..out.len()];
+            // The sum of none is −0.
+            sums.fill(-0.0);
+            for &band in &looks.roles.bright {
+                let values = &bands[band][block * BLOCK..];
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    *sum += value;
+                }
+            }
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = quantise(looks.bright.z(*sum * share));
+            }
+        }
     }
 }
 
 /// A row of vegetation indices that is to be computed.
 struct VegetationRow<'a> {
-    looks: &'a DateLooks<'a>,
+    looks: &'a DateLooks,
     bands: &'a [&'a [f32]],
     standardised: &'a mut [i16],
     raw: &'a mut [i16],
@@ -279,47 +407,6 @@ impl Kernel for VegetationRow<'_> {
 /// The whole of a row of a rectangle.
 pub fn whole_row(rect: PixelRect, row: i32) -> Run {
     Run { row, col0: rect.col0, col1: rect.col1 }
-}
-
-fn keep_valid(out: &mut [i16], valid: &[i16]) {
-    out.iter_mut().zip(valid).for_each(|(out, valid)| *out *= valid);
-}
-
-fn date_planes(looks: &DateLooks, valid: &Plane<i16>, means: &[f64]) -> DatePlanes {
-    let rect = valid.rect();
-    let plane = || Plane::filled(rect, 0_i16);
-    let (mut brightness, mut vegetation, mut index, mut hue) = (plane(), plane(), plane(), plane());
-    rows_mut(&mut brightness).for_each(|(row, out)| {
-        looks.brightness(whole_row(rect, row), out);
-        keep_valid(out, valid.row(row));
-    });
-    if looks.has_colour() {
-        rows_mut(&mut vegetation).zip(rows_mut(&mut index)).for_each(|((row, out), (_, raw))| {
-            looks.vegetation(whole_row(rect, row), out, raw);
-            keep_valid(out, valid.row(row));
-            keep_valid(raw, valid.row(row));
-        });
-        let find = |name: &str| looks.window.bands.iter().position(|band| band.as_str() == name);
-        let relative = |band: usize| means.get(band).filter(|mean| **mean > 0.0).map(|mean| 1.0 / *mean as f32);
-        // Green stands in for blue where a scene has none.
-        if let (Some(blue), Some(red)) = (find("blue").or_else(|| find("green")), find("red"))
-            && let (Some(per_blue), Some(per_red)) = (relative(blue), relative(red))
-        {
-            rows_mut(&mut hue).for_each(|(row, out)| {
-                let bands = looks.values(whole_row(rect, row));
-                let pixels = out.iter_mut().zip(valid.row(row)).zip(bands[blue].iter().zip(bands[red]));
-                wide(|| {
-                    pixels.for_each(|((out, &valid), (&blue, &red))| {
-                        let (b, r) = (blue * per_blue, red * per_red);
-                        let hue = if b + r > 0.0 { (b - r) / (b + r) } else { 0.0 };
-                        *out = quantise((8.0 * hue).clamp(-LIMIT, LIMIT)) * valid;
-                    });
-                });
-            });
-        }
-    }
-    let gradient = gradient_plane(&brightness, valid);
-    DatePlanes { brightness, vegetation, index, hue, gradient }
 }
 
 /// Magnitude of the central differences; a neighbour that is not valid counts as the pixel itself.

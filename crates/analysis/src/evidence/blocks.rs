@@ -28,6 +28,7 @@ pub fn in_blocks(before: &SceneWindow, after: &SceneWindow, size: i32) -> (Scene
             .planes
             .iter()
             .map(|plane| {
+                let plane = plane.values();
                 let mut mean = Plane::filled(blocks, 0.0_f32);
                 for row in blocks.row0..blocks.row1 {
                     for (index, mean) in mean.row_mut(row).iter_mut().enumerate() {
@@ -49,7 +50,7 @@ pub fn in_blocks(before: &SceneWindow, after: &SceneWindow, size: i32) -> (Scene
                         }
                     }
                 }
-                mean
+                mean.into()
             })
             .collect();
         SceneWindow { bands: window.bands.clone(), planes, state: valid }
@@ -97,7 +98,7 @@ mod tests {
         let values = pixels.map(|(row, col)| value(row, col)).collect();
         SceneWindow {
             bands: vec![BandName::new("red")],
-            planes: vec![Plane::from_vec(rect, values).unwrap()],
+            planes: vec![Plane::from_vec(rect, values).unwrap().into()],
             state: Plane::filled(rect, PixelState::Valid),
         }
     }
@@ -110,9 +111,9 @@ mod tests {
         let (blocks, _) = in_blocks(&before, &window(PixelRect::new(-3, -1, 4, 6), value), 2);
         assert_eq!(blocks.rect(), PixelRect::new(-1, 0, 2, 3));
         // Rows 0 and 1, columns 0 and 1, without (0, 0), which is cloudy: the mean of 1, 10 and 11.
-        assert_eq!(blocks.planes[0].get(0, 0), Some(22.0 / 3.0));
+        assert_eq!(blocks.planes[0].values().get(0, 0), Some(22.0 / 3.0));
         // Rows −2 and −1, columns 4 and 5: the mean of −16, −15, −6 and −5.
-        assert_eq!(blocks.planes[0].get(-1, 2), Some(-10.5));
+        assert_eq!(blocks.planes[0].values().get(-1, 2), Some(-10.5));
     }
 
     #[test]

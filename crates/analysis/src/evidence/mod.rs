@@ -94,39 +94,53 @@ fn score_alone(score: Plane<i16>, state: Plane<PixelState>) -> PairEvidence {
 
 /// What the ground of a pair looks like, for the detectors that decide by the score alone.
 pub(crate) struct PairLooks<'a> {
-    before: DateLooks<'a>,
-    after: DateLooks<'a>,
+    windows: [&'a SceneWindow; 2],
+    before: DateLooks,
+    after: DateLooks,
 }
 
 impl<'a> PairLooks<'a> {
     pub(crate) fn new(before: &'a SceneWindow, after: &'a SceneWindow, calibration: &Calibration) -> Self {
-        Self { before: DateLooks::new(before, calibration, 0), after: DateLooks::new(after, calibration, 1) }
+        let [earlier, later] = [DateLooks::new(before, calibration, 0), DateLooks::new(after, calibration, 1)];
+        Self { windows: [before, after], before: earlier, after: later }
     }
 
-    /// Fills in what is known of a run of valid pixels that the pair saw, beside their score.
-    pub(crate) fn describe(&self, run: Run, channels: &mut [Plane<i16>; EVIDENCE_CHANNELS], cover: &mut Plane<Cover>) {
-        let mut standardised = vec![0; run.len() as usize];
-        let score = channels[EvidenceChannel::Score as usize].run(run).to_vec();
-        channels[EvidenceChannel::Logit as usize].run_mut(run).copy_from_slice(&score);
-        self.after.brightness(run, channels[EvidenceChannel::BrightnessAfter as usize].run_mut(run));
-        self.after.vegetation(run, &mut standardised, channels[EvidenceChannel::VegetationAfter as usize].run_mut(run));
-        self.before.brightness(run, channels[EvidenceChannel::BrightnessBefore as usize].run_mut(run));
+    /// What is known of a run of valid pixels that the pair saw, beside their score.
+    pub(crate) fn describe(&self, run: Run, score: &[i16], out: &mut Described) {
+        let Described { channels, cover, standardised } = out;
+        channels.iter_mut().chain([&mut *standardised]).for_each(|channel| channel.resize(score.len(), 0));
+        for channel in [EvidenceChannel::Logit, EvidenceChannel::Score] {
+            channels[channel as usize].copy_from_slice(score);
+        }
+        let mut spaces = [Vec::new(), Vec::new()];
+        let [of_before, of_after] = &mut spaces;
+        let (before, after) = (self.windows[0].run(run, of_before), self.windows[1].run(run, of_after));
+        self.after.brightness(&after, &mut channels[EvidenceChannel::BrightnessAfter as usize]);
+        self.after.vegetation(&after, standardised, &mut channels[EvidenceChannel::VegetationAfter as usize]);
+        self.before.brightness(&before, &mut channels[EvidenceChannel::BrightnessBefore as usize]);
         // What is standardised is from here on that of the earlier scene.
-        self.before.vegetation(
-            run,
-            &mut standardised,
-            channels[EvidenceChannel::VegetationBefore as usize].run_mut(run),
-        );
+        self.before.vegetation(&before, standardised, &mut channels[EvidenceChannel::VegetationBefore as usize]);
         let colours = cover::Colours {
             is_normalised: self.before.is_normalised(),
             has_colour: self.before.has_colour() && self.after.has_colour(),
         };
-        let index = channels[EvidenceChannel::VegetationBefore as usize].run(run);
-        let brightness = channels[EvidenceChannel::BrightnessBefore as usize].run(run);
-        for (at, cover) in cover.run_mut(run).iter_mut().enumerate() {
-            *cover = cover::cover(&cover::Looks::of(standardised[at], index[at], brightness[at], colours, None));
-        }
+        let index = &channels[EvidenceChannel::VegetationBefore as usize];
+        let brightness = &channels[EvidenceChannel::BrightnessBefore as usize];
+        cover.clear();
+        cover.extend(
+            (0..score.len())
+                .map(|at| cover::cover(&cover::Looks::of(standardised[at], index[at], brightness[at], colours, None))),
+        );
     }
+}
+
+/// What is known of a run of pixels.
+#[derive(Default)]
+pub(crate) struct Described {
+    pub(crate) channels: [Vec<i16>; EVIDENCE_CHANNELS],
+    pub(crate) cover: Vec<Cover>,
+    /// The earlier scene's vegetation index, robust z.
+    standardised: Vec<i16>,
 }
 
 /// What is found beside the base planes.
@@ -296,7 +310,7 @@ mod tests {
         };
         let mut state = Plane::filled(rect, PixelState::Valid);
         state.row_mut(-30)[seed as usize..40].fill(PixelState::Cloud);
-        let planes = (0..names.len() as u32).map(plane).collect();
+        let planes = (0..names.len() as u32).map(plane).map(Into::into).collect();
         SceneWindow { bands: names.iter().map(|name| BandName::new(name)).collect(), planes, state }
     }
 
@@ -391,27 +405,26 @@ mod tests {
                 let known = BaseRow::of(&base, row);
                 known.covers(std::iter::repeat(None), covers.row_mut(rect.row0 + row as i32));
             }
-            let mut channels: [Plane<i16>; EVIDENCE_CHANNELS] = std::array::from_fn(|_| Plane::filled(rect, 0));
-            channels[EvidenceChannel::Score as usize] = base.score.clone();
-            let mut cover = Plane::filled(rect, Cover::Unknown);
             let looks = PairLooks::new(&before, &after, &calibration);
+            let mut described = Described::default();
             for row in rect.row0..rect.row1 {
-                // Around the cloud, in runs of any length.
-                for (col0, col1) in [(rect.col0 + 40, rect.col0 + 41), (rect.col0 + 41, rect.col1)] {
-                    looks.describe(Run { row, col0, col1 }, &mut channels, &mut cover);
+                // Around the cloud, in runs of any length, which share their memory.
+                for (col0, col1) in [(rect.col0 + 41, rect.col1), (rect.col0 + 40, rect.col0 + 41)] {
+                    let run = Run { row, col0, col1 };
+                    looks.describe(run, base.score.run(run), &mut described);
+                    for (channel, plane) in [
+                        (EvidenceChannel::Logit, &base.score),
+                        (EvidenceChannel::Score, &base.score),
+                        (EvidenceChannel::VegetationBefore, &base.before.index),
+                        (EvidenceChannel::VegetationAfter, &base.after.index),
+                        (EvidenceChannel::BrightnessBefore, &base.before.brightness),
+                        (EvidenceChannel::BrightnessAfter, &base.after.brightness),
+                    ] {
+                        assert_eq!(described.channels[channel as usize], plane.run(run), "{names:?} {run:?}");
+                    }
+                    assert_eq!(described.channels[EvidenceChannel::Structure as usize], vec![0; run.len() as usize]);
+                    assert_eq!(described.cover, covers.run(run), "{names:?} {run:?}");
                 }
-            }
-            for row in rect.row0..rect.row1 {
-                for (channel, plane) in [
-                    (EvidenceChannel::Logit, &base.score),
-                    (EvidenceChannel::VegetationBefore, &base.before.index),
-                    (EvidenceChannel::VegetationAfter, &base.after.index),
-                    (EvidenceChannel::BrightnessBefore, &base.before.brightness),
-                    (EvidenceChannel::BrightnessAfter, &base.after.brightness),
-                ] {
-                    assert_eq!(channels[channel as usize].row(row)[40..], plane.row(row)[40..], "{names:?} {row}");
-                }
-                assert_eq!(cover.row(row)[40..], covers.row(row)[40..], "{names:?} {row}");
             }
         }
     }

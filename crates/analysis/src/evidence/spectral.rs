@@ -27,11 +27,13 @@ pub fn spectral_rows(
     let mut logit = vec![0.0; rows.len() * cols];
     let score = smoothed_score(base, usize::from(scale == Scale::Medium), rows.clone(), height);
     let looks = [Look::of(before, &irmad.mean_before), Look::of(after, &irmad.mean_after)];
+    let mut spaces = [Vec::new(), Vec::new()];
     for (index, row) in rows.enumerate() {
         let row = base.rect.row0 + row as i32;
         let line = |plane: &survey::raster::Plane<i16>, col: usize| f32::from(plane.row(row)[col]) / UNIT;
-        let [light_before, light_after] = [before, after]
-            .map(|window| window.planes.iter().map(|plane| plane.run(whole_row(base.rect, row))).collect::<Vec<_>>());
+        let [of_before, of_after] = &mut spaces;
+        let light_before = before.run(whole_row(base.rect, row), of_before);
+        let light_after = after.run(whole_row(base.rect, row), of_after);
         for col in 0..cols {
             let green = (line(&base.before.vegetation, col), line(&base.after.vegetation, col));
             let bright = (line(&base.before.brightness, col), line(&base.after.brightness, col));

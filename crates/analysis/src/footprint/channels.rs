@@ -1,7 +1,9 @@
 //! Single-date quantities of the later scene that tell a building from ground.
 
+use std::borrow::Cow;
+
 use survey::grid::Grid;
-use survey::raster::{PixelState, Plane, SceneWindow};
+use survey::raster::{BandPlane, PixelState, Plane, SceneWindow};
 use survey::scene::BandName;
 
 use crate::mask::Mask;
@@ -33,13 +35,14 @@ impl Channels {
     pub fn new(window: &SceneWindow, fine: &Grid) -> Self {
         let valid = Mask::from_plane(&window.state, |state| state == PixelState::Valid);
         let band = |name: &str| window.band(&BandName::new(name));
-        let visible: Vec<&Plane<f32>> = ["blue", "green", "red"].into_iter().filter_map(band).collect();
-        let shown: Vec<&Plane<f32>> = if !visible.is_empty() {
-            visible
+        let colours = ["blue", "green", "red", "nir"].map(band);
+        let [blue, green, red, nir] = colours.each_ref().map(Option::as_deref);
+        let shown: Vec<Cow<Plane<f32>>> = if [blue, green, red].iter().any(Option::is_some) {
+            [blue, green, red].into_iter().flatten().map(Cow::Borrowed).collect()
         } else if let Some(pan) = band("pan") {
             vec![pan]
         } else {
-            window.planes.iter().collect()
+            window.planes.iter().map(BandPlane::values).collect()
         };
         let rect = window.rect();
         let mut raw = Plane::filled(rect, 0.0_f32);
@@ -55,8 +58,8 @@ impl Channels {
             }
         }
         let reach = (0.5 / fine.resolution_m).floor().clamp(0.0, 2.0) as usize;
-        let blue = band("blue").zip(band("red")).map(|(blue, red)| box_mean(&ratio(blue, red), reach));
-        let green = match (band("nir"), band("red"), band("green"), band("blue")) {
+        let blueness = blue.zip(red).map(|(blue, red)| box_mean(&ratio(blue, red), reach));
+        let green = match (nir, red, green, blue) {
             (Some(nir), Some(red), green, blue) => {
                 let lush = Mask::from_plane(&ratio(nir, red), |value| value > GREEN_NDVI);
                 // Blue paint reflects near infrared as well as leaves do; leaves are never bluer than green.
@@ -77,7 +80,7 @@ impl Channels {
         };
         let gradient = gradient(&raw);
         let texture = box_mean(&gradient, (1.5 / fine.resolution_m).round().clamp(1.0, 8.0) as usize);
-        Self { green: green.and(&valid), valid, brightness: box_mean(&raw, reach), blue, gradient, texture }
+        Self { green: green.and(&valid), valid, brightness: box_mean(&raw, reach), blue: blueness, gradient, texture }
     }
 }
 

@@ -71,7 +71,7 @@ impl Ground {
                     let noise = (Cell { row: row * 4 + band as i32, col }.hash() % 1000) as f32 / 1000.0 - 0.5;
                     spectrum(row, col)[band] * (1.0 + 0.12 * noise)
                 });
-                Plane::from_vec(rect, noisy.collect()).unwrap()
+                Plane::from_vec(rect, noisy.collect()).unwrap().into()
             })
             .collect();
         let window = SceneWindow {
@@ -102,6 +102,7 @@ impl Frames {
         let (sin, cos) = self.degrees.to_radians().sin_cos();
         let rect = window.rect();
         for (band, plane) in window.planes.iter_mut().enumerate() {
+            let mut values = plane.values().into_owned();
             for row in rect.row0..rect.row1 {
                 for col in rect.col0..rect.col1 {
                     let (y, x) =
@@ -110,10 +111,11 @@ impl Frames {
                     let v = v.abs() - 12.5;
                     let inside = (-36.45..36.45).contains(&u) && (0.0..30.9).contains(&v);
                     if inside && ((u + 36.45).rem_euclid(6.0) < 0.9 || v.rem_euclid(6.0) < 0.9) {
-                        plane.row_mut(row)[(col - rect.col0) as usize] = CONCRETE[band] * 1.2;
+                        values.row_mut(row)[(col - rect.col0) as usize] = CONCRETE[band] * 1.2;
                     }
                 }
             }
+            *plane = values.into();
         }
         find(&Ground::lot(), &Ground::grid(), &window, &fine)
     }

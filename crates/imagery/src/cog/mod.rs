@@ -23,4 +23,5 @@ pub mod write;
 pub use header::{Level, Raster, RasterInfo};
 pub use limits::Limits;
 pub use read::{Block, BlockIndex};
+pub(crate) use samples::each;
 pub use samples::{DataType, Samples};

@@ -82,6 +82,8 @@ macro_rules! each {
     };
 }
 
+pub(crate) use each;
+
 impl Samples {
     /// `len` times `value`, brought to the type as GDAL does: rounded half away from zero and clamped; NaN is 0 in
     /// integers.

@@ -9,7 +9,7 @@ use survey::calibration::Registration;
 use survey::failure::FailureClass;
 use survey::findings::UnreadableNote;
 use survey::grid::{GeoTransform, Grid, PixelRect};
-use survey::raster::{PixelState, Plane};
+use survey::raster::{BandPlane, PixelState, Plane};
 use survey::scene::{Asset, Scene, SceneBand, SceneMask};
 use tracing::Instrument;
 
@@ -24,7 +24,7 @@ use crate::store::RemoteFile;
 use crate::warp::Warp;
 use crate::warp::geometry::Sampling;
 use crate::warp::mask_plane::{Lookup, MaskPlane, NoMask, PixelGrid};
-use crate::warp::source::{BandSource, MaskRows, Region, WindowBuilder};
+use crate::warp::source::{BandSource, MaskRows, Region, Scaling};
 
 /// For each thread a job may be next in line, with two scenes: what is fetched ahead for all of them takes at most half of what is
 /// kept of blocks.
@@ -35,7 +35,7 @@ const BATCH_HERE: usize = 4;
 
 /// The bands of one file over a rectangle of the grid.
 pub(super) struct AssetRead {
-    pub(super) bands: Vec<Plane<f32>>,
+    pub(super) bands: Vec<BandPlane>,
     pub(super) state: Plane<PixelState>,
     pub(super) unreadable: Vec<UnreadablePart>,
     pub(super) fetched: Fetched,
@@ -57,7 +57,7 @@ impl AssetRequest {
     /// The read of a file that holds nothing of the rectangle.
     fn nothing(&self) -> AssetRead {
         AssetRead {
-            bands: vec![Plane::filled(self.rect, 0.0); self.bands.len()],
+            bands: vec![Plane::filled(self.rect, 0.0).into(); self.bands.len()],
             state: Plane::filled(self.rect, PixelState::NoScene),
             unreadable: Vec::new(),
             fetched: Fetched::default(),
@@ -137,8 +137,10 @@ impl Inner {
         let mut failed: Vec<(Region, String)> = Vec::new();
         let sources = request.bands.iter().map(|band| band_source(band, raster)).collect();
         let alpha = raster.info().alpha_band;
-        let mut builder =
-            WindowBuilder::new(region, warp.sampling.average, (level.width, level.height), sources, alpha);
+        let blocks = blocks_of(level, warp.sampling.average, footprints);
+        let bytes = block_bytes(raster, level);
+        let all_bytes = bytes.saturating_mul(blocks.len() as u64);
+        let mut builder = warp.builder(region, (level.width, level.height), all_bytes, sources, alpha);
         let mut masks: Vec<Arc<dyn MaskRows>> = Vec::new();
         for mask in &request.scene.masks {
             let image = MaskedImage { asset, source, level_index, over: builder.pixels() };
@@ -147,8 +149,6 @@ impl Inner {
             failed.extend(read.failed);
             masks.push(read.rows);
         }
-        let blocks = blocks_of(level, warp.sampling.average, footprints);
-        let bytes = block_bytes(raster, level);
         let (most, mut left) = (self.in_flight.batch(bytes), &blocks[..]);
         while let Some((batch, missing, rest)) = self.batch(source.id, level_index, left, most) {
             left = rest;
@@ -165,7 +165,7 @@ impl Inner {
                 .on_pool(move || {
                     for block in placed {
                         match block.outcome {
-                            Ok(decoded) => builder.add(&decoded, block.region.x0, block.region.y0, &masks),
+                            Ok(decoded) => builder.add(decoded, block.region.x0, block.region.y0, &masks),
                             Err(_) => builder.add_unreadable(block.region),
                         }
                     }
@@ -186,7 +186,7 @@ impl Inner {
         let scene = request.scene.id.0.clone();
         let (resampled, unreadable) = self
             .on_pool(move || {
-                let resampled = warp.resample(builder.finish());
+                let resampled = warp.resample(builder);
                 let unreadable: Vec<UnreadablePart> = failed
                     .into_iter()
                     .map(|(region, cause)| UnreadablePart {
@@ -382,7 +382,7 @@ fn not_open(asset: &Asset) -> ImageryError {
 fn band_source(band: &SceneBand, raster: &Raster) -> BandSource {
     let mut nodata: Vec<f64> = raster.info().nodata.into_iter().chain(band.nodata).collect();
     nodata.dedup();
-    BandSource { index: usize::from(band.index), scale: band.scale, offset: band.offset, nodata }
+    BandSource { index: usize::from(band.index), scaling: Scaling { scale: band.scale, offset: band.offset }, nodata }
 }
 
 /// Decoded bytes of a whole block.

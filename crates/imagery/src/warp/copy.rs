@@ -7,6 +7,7 @@ use super::control::Control;
 use super::kernel::{Kernel, PHASES};
 use super::resample::Resampled;
 use super::source::{NODATA, Region, SourceWindow, VALID, state_of};
+use super::view::MosaicBuilder;
 
 /// Working pixel (x, y) less pixel (column, row), where each pixel of the rectangle coincides with a working pixel and
 /// takes its value.
@@ -42,11 +43,9 @@ pub(crate) fn coinciding(control: &Control, rect: PixelRect, shift: [i64; 2]) ->
     (!region.is_empty()).then_some(region)
 }
 
-/// What [`resample`](super::resample::resample) gives where the pixels of `rect` coincide with those of the window, which covers [`shifted`]: the
-/// window's own values.
-pub(crate) fn copied(control: &Control, window: SourceWindow, rect: PixelRect, shift: [i64; 2]) -> Resampled {
-    let (whole, width) = (window.region(), rect.cols());
-    let (mut bands, states) = window.into_parts();
+/// The states of the pixels of `rect`, of those of the pixels that coincide with them, row by row.
+fn state_plane(control: &Control, states: &[u8], rect: PixelRect, shift: [i64; 2]) -> Plane<PixelState> {
+    let (whole, width) = (shifted(rect, shift), rect.cols());
     let mut state = Plane::filled(rect, PixelState::NoScene);
     if let Some(inside) = coinciding(control, rect, shift) {
         let cols = (inside.x0 - whole.x0) as usize..(inside.x1 - whole.x0) as usize;
@@ -58,6 +57,22 @@ pub(crate) fn copied(control: &Control, window: SourceWindow, rect: PixelRect, s
             }
         }
     }
+    state
+}
+
+/// What [`resample`](super::resample::resample) gives where the pixels of `rect` coincide with a raster's: the raster's own values,
+/// in the blocks in which they lie.
+pub(crate) fn viewed(control: &Control, mosaic: MosaicBuilder) -> Resampled {
+    let (rect, shift) = mosaic.place();
+    let (bands, states) = mosaic.finish();
+    Resampled { bands, state: state_plane(control, &states, rect, shift) }
+}
+
+/// The same where the values have been laid out in a window, which covers [`shifted`].
+pub(crate) fn copied(control: &Control, window: SourceWindow, rect: PixelRect, shift: [i64; 2]) -> Resampled {
+    let width = rect.cols();
+    let (mut bands, states) = window.into_parts();
+    let state = state_plane(control, &states, rect, shift);
     for start in (0..states.len()).step_by(width.max(1)) {
         let states = &state.data()[start..start + width];
         if states.iter().fold(true, |all, &state| all & (state == PixelState::Valid)) {
@@ -69,6 +84,6 @@ pub(crate) fn copied(control: &Control, window: SourceWindow, rect: PixelRect, s
             }
         }
     }
-    let plane = |band| Plane::from_vec(rect, band).unwrap_or_else(|| Plane::filled(rect, 0.0));
+    let plane = |band| Plane::from_vec(rect, band).unwrap_or_else(|| Plane::filled(rect, 0.0)).into();
     Resampled { bands: bands.into_iter().map(plane).collect(), state }
 }

@@ -103,7 +103,7 @@ fn weigh(weights: &[[f32; LANES]], samples: &[[f32; LANES]], before: usize) -> [
 mod tests {
     use super::*;
     use crate::cog::{Block, Samples};
-    use crate::warp::source::{BandSource, Region, WindowBuilder};
+    use crate::warp::source::{BandSource, Region, Scaling, WindowBuilder};
 
     const SIDE: u32 = 60;
 
@@ -114,7 +114,7 @@ mod tests {
     /// Two bands of noise.
     fn window() -> SourceWindow {
         let whole = Region { x0: 0, y0: 0, x1: i64::from(SIDE), y1: i64::from(SIDE) };
-        let source = |index| BandSource { index, scale: 1.0, offset: 0.0, nodata: vec![] };
+        let source = |index| BandSource { index, scaling: Scaling::PLAIN, nodata: vec![] };
         let mut builder = WindowBuilder::new(whole, [1, 1], (SIDE, SIDE), vec![source(0), source(1)], None);
         let samples = |band: u32| Samples::F32((0..SIDE * SIDE).map(|at| noise(at + band * 77_777)).collect());
         builder.add(&Block { rows: SIDE, cols: SIDE, bands: vec![samples(0), samples(1)], mask: None }, 0, 0, &[]);

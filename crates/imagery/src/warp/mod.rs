@@ -7,7 +7,7 @@
 //! * [`source`]: the raster's pixels that are needed.
 //! * [`masks`], [`mask_plane`]: what masks say of them.
 //! * [`resample`]: the pixels of the grid; `lanes`: many of them at a time.
-//! * [`copy`]: the same where they coincide with the raster's.
+//! * [`copy`]: the same where they coincide with the raster's; `view`: without a copy.
 //!
 //! # Which pixels are valid
 //! A source pixel has no value where it is NaN or infinite, equals the nodata value of the file or of the catalog, is 0
@@ -29,6 +29,9 @@ pub(crate) mod resample;
 pub(crate) mod source;
 #[cfg(test)]
 mod tests;
+mod view;
+
+use std::sync::Arc;
 
 use survey::calibration::Registration;
 use survey::findings::Run;
@@ -39,7 +42,12 @@ use self::control::Control;
 use self::geometry::{Geometry, Sampling};
 use self::kernel::Kernel;
 use self::resample::Resampled;
-use self::source::{Region, SourceWindow};
+use self::source::{BandSource, MaskRows, Region, WindowBuilder};
+use self::view::MosaicBuilder;
+use crate::cog::Block;
+
+/// Blocks are kept as they are where they take at most so many times what their values would.
+const MOST_HELD: u64 = 2;
 
 /// A rectangle of the grid as seen by one raster: what has to be read for it, and how it is resampled.
 pub(crate) struct Warp {
@@ -80,11 +88,33 @@ impl Warp {
         Some((whole, &self.footprints))
     }
 
-    /// The pixels of the grid from the working pixels of [`Warp::needed`].
-    pub(crate) fn resample(&self, window: SourceWindow) -> Resampled {
+    /// What puts the blocks of [`Warp::needed`] together. They take `block_bytes`, and stay what they are where nothing is to be
+    /// weighed, unless that would hold much more than their values.
+    pub(crate) fn builder(
+        &self,
+        region: Region,
+        level: (u32, u32),
+        block_bytes: u64,
+        bands: Vec<BandSource>,
+        alpha: Option<usize>,
+    ) -> Builder {
+        let value_bytes = (self.rect.pixels() * bands.len() * size_of::<f32>()) as u64;
         match self.shift {
-            Some(shift) => copy::copied(&self.control, window, self.rect, shift),
-            None => resample::resample(&self.control, [&self.kernels[0], &self.kernels[1]], &window, self.rect),
+            Some(shift) if block_bytes <= MOST_HELD * value_bytes => {
+                Builder::Mosaic(MosaicBuilder::new(self.rect, shift, level, bands, alpha))
+            }
+            _ => Builder::Window(WindowBuilder::new(region, self.sampling.average, level, bands, alpha)),
+        }
+    }
+
+    /// The pixels of the grid.
+    pub(crate) fn resample(&self, built: Builder) -> Resampled {
+        match (built, self.shift) {
+            (Builder::Mosaic(mosaic), _) => copy::viewed(&self.control, mosaic),
+            (Builder::Window(window), Some(shift)) => copy::copied(&self.control, window.finish(), self.rect, shift),
+            (Builder::Window(window), None) => {
+                resample::resample(&self.control, [&self.kernels[0], &self.kernels[1]], &window.finish(), self.rect)
+            }
         }
     }
 
@@ -110,6 +140,40 @@ impl Warp {
     /// The state of every pixel of a raster of which nothing can be read.
     pub(crate) fn unreadable(&self, full: (u32, u32)) -> Vec<Run> {
         self.touching(Region { x0: 0, y0: 0, x1: i64::from(full.0), y1: i64::from(full.1) })
+    }
+}
+
+/// Puts the blocks together that a warp needs.
+pub(crate) enum Builder {
+    /// They stay what they are: see [`copy::shift`].
+    Mosaic(MosaicBuilder),
+    /// They are laid out.
+    Window(WindowBuilder),
+}
+
+impl Builder {
+    /// Pixels of the level that are needed.
+    pub(crate) fn pixels(&self) -> Region {
+        match self {
+            Self::Mosaic(mosaic) => mosaic.pixels(),
+            Self::Window(window) => window.pixels(),
+        }
+    }
+
+    /// Adds a block whose first pixel is (x, y) of the level.
+    pub(crate) fn add(&mut self, block: Arc<Block>, x: i64, y: i64, masks: &[Arc<dyn MaskRows>]) {
+        match self {
+            Self::Mosaic(mosaic) => mosaic.add(block, x, y, masks),
+            Self::Window(window) => window.add(&block, x, y, masks),
+        }
+    }
+
+    /// Adds a block that cannot be read: the pixels of the level that it would hold.
+    pub(crate) fn add_unreadable(&mut self, block: Region) {
+        match self {
+            Self::Mosaic(mosaic) => mosaic.add_unreadable(block),
+            Self::Window(window) => window.add_unreadable(block),
+        }
     }
 }
 

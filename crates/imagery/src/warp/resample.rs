@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 use survey::findings::Run;
 use survey::grid::PixelRect;
-use survey::raster::{PixelState, Plane};
+use survey::raster::{BandPlane, PixelState, Plane};
 use survey::wide::wide;
 
 use super::control::{CONTROL_PX, Control, ControlCell};
@@ -35,7 +35,7 @@ impl Tap {
 
 /// The pixels of a rectangle of one file's bands, and their states.
 pub(crate) struct Resampled {
-    pub(crate) bands: Vec<Plane<f32>>,
+    pub(crate) bands: Vec<BandPlane>,
     pub(crate) state: Plane<PixelState>,
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn resample(control: &Control, kernels: [&Kernel; 2], window: &Source
             last.resample(kernels, window, &mut strip);
         }
     });
-    Resampled { bands, state }
+    Resampled { bands: bands.into_iter().map(BandPlane::Values).collect(), state }
 }
 
 /// A horizontal strip of the output that lies in one row of control cells.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use survey::raster::PixelState;
 use survey::wide::{Kernel, wide_kernel};
 
-use crate::cog::{Block, Samples};
+use crate::cog::{Block, Samples, each};
 
 /// States as bytes: [`PixelState`]'s discriminants.
 pub(crate) const VALID: u8 = PixelState::Valid as u8;
@@ -80,17 +80,53 @@ impl Region {
     }
 }
 
+/// No integer sample is larger: 2⁶⁴.
+const LARGEST_INTEGER: f64 = 18_446_744_073_709_551_616.0;
+
 /// A band that is read of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BandSource {
     /// Band of the file, from 0.
     pub(crate) index: usize,
-    /// Sample × scale + offset is the value.
-    pub(crate) scale: f64,
-    /// See `scale`.
-    pub(crate) offset: f64,
+    /// What makes a value of a sample.
+    pub(crate) scaling: Scaling,
     /// Samples that mean "no data".
     pub(crate) nodata: Vec<f64>,
+}
+
+impl BandSource {
+    /// Samples of a type that mean "no data".
+    #[inline(always)]
+    fn missing<T: Sample>(&self) -> Vec<T> {
+        self.nodata.iter().filter_map(|&value| T::of(value)).collect()
+    }
+
+    /// Whether each sample of a type has a value that is finite.
+    #[inline(always)]
+    fn is_finite<T: Sample>(&self) -> bool {
+        T::IS_FINITE && self.scaling.scale.abs() * LARGEST_INTEGER + self.scaling.offset.abs() < f64::from(f32::MAX)
+    }
+}
+
+/// Sample × scale + offset is the value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Scaling {
+    pub(crate) scale: f64,
+    pub(crate) offset: f64,
+}
+
+impl Scaling {
+    pub(crate) const PLAIN: Self = Self { scale: 1.0, offset: 0.0 };
+
+    /// The value of a sample. Adding zero makes −0 a 0, so that a value that is copied has the bytes of one that a kernel gives.
+    #[inline(always)]
+    fn value<T: Sample>(&self, sample: T) -> f32 {
+        if *self == Self::PLAIN {
+            sample.to_f32() + 0.0
+        } else {
+            (sample.to_f64() * self.scale + self.offset) as f32 + 0.0
+        }
+    }
 }
 
 /// What a mask says of the pixels of a level, row by row.
@@ -242,28 +278,14 @@ impl WindowBuilder {
             for (band, target) in self.bands.iter().zip(targets) {
                 let values = if self.sums.is_some() { &mut target[..] } else { &mut target[at..at + width] };
                 match block.bands.get(band.index) {
-                    Some(samples) => convert(samples, range.clone(), band, values, &mut states),
+                    Some(samples) => {
+                        put_values(samples, range.clone(), band, values);
+                        find_missing(samples, range.clone(), band, &mut states);
+                    }
                     None => states.fill(NODATA),
                 }
             }
-            let zero_is_nodata = |is_zero: bool, state: &mut u8| {
-                if is_zero {
-                    *state = combine(*state, NODATA);
-                }
-            };
-            if let Some(mask) = &block.mask {
-                for (at, state) in range.clone().zip(&mut states) {
-                    zero_is_nodata(mask.get(at).is_none_or(|&byte| byte == 0), state);
-                }
-            }
-            if let Some(alpha) = self.alpha.and_then(|index| block.bands.get(index)) {
-                for (at, state) in range.clone().zip(&mut states) {
-                    zero_is_nodata(alpha.get(at).is_none_or(|value| value == 0.0), state);
-                }
-            }
-            for mask in masks {
-                mask.combine_row(row, part.x0..part.x1, &mut states);
-            }
+            combine_masks(block, self.alpha, masks, (row, part.x0..part.x1), range, &mut states);
             self.put(row, part.x0, &rows, &states);
         }
     }
@@ -333,6 +355,35 @@ impl WindowBuilder {
     }
 }
 
+/// Combines into the states of a row what the masks say of it: those of the block, whose pixels are `range`, and those of the scene.
+pub(crate) fn combine_masks(
+    block: &Block,
+    alpha: Option<usize>,
+    masks: &[Arc<dyn MaskRows>],
+    (y, x): (i64, Range<i64>),
+    range: Range<usize>,
+    states: &mut [u8],
+) {
+    let zero_is_nodata = |is_zero: bool, state: &mut u8| {
+        if is_zero {
+            *state = combine(*state, NODATA);
+        }
+    };
+    if let Some(mask) = &block.mask {
+        for (at, state) in range.clone().zip(states.iter_mut()) {
+            zero_is_nodata(mask.get(at).is_none_or(|&byte| byte == 0), state);
+        }
+    }
+    if let Some(alpha) = alpha.and_then(|index| block.bands.get(index)) {
+        for (at, state) in range.zip(states.iter_mut()) {
+            zero_is_nodata(alpha.get(at).is_none_or(|value| value == 0.0), state);
+        }
+    }
+    for mask in masks {
+        mask.combine_row(y, x.clone(), states);
+    }
+}
+
 /// A sample type.
 trait Sample: Copy + PartialEq {
     /// Whether each sample is a finite `f32`.
@@ -388,67 +439,77 @@ impl Sample for f64 {
 }
 
 /// Samples on the way to values.
-struct Converting<'a, T> {
-    samples: Option<&'a [T]>,
+struct PutValues<'a, T> {
+    samples: &'a [T],
     band: &'a BandSource,
     values: &'a mut [f32],
-    states: &'a mut [u8],
 }
 
-impl<T: Sample> Kernel for Converting<'_, T> {
+impl<T: Sample> Kernel for PutValues<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let Self { samples, band, values, states } = self;
-        let Some(samples) = samples else {
-            states.fill(NODATA);
-            return;
-        };
-        let nodata: Vec<T> = band.nodata.iter().filter_map(|&value| T::of(value)).collect();
-        // Adding zero makes −0 a 0, so that a value is copied to the same bytes that a kernel gives.
-        let is_plain = band.scale == 1.0 && band.offset == 0.0;
-        if is_plain {
-            for (&sample, value) in samples.iter().zip(values.iter_mut()) {
-                *value = sample.to_f32() + 0.0;
-            }
+        let Self { samples, band, values } = self;
+        let scaling = band.scaling;
+        let pixels = values.iter_mut().zip(samples);
+        // Each loop by itself: the compiler does not see that the scaling is the same for all.
+        if scaling == Scaling::PLAIN {
+            pixels.for_each(|(value, &sample)| *value = sample.to_f32() + 0.0);
         } else {
-            for (&sample, value) in samples.iter().zip(values.iter_mut()) {
-                *value = (sample.to_f64() * band.scale + band.offset) as f32 + 0.0;
-            }
+            pixels.for_each(|(value, &sample)| *value = scaling.value(sample));
         }
+        if !band.is_finite::<T>() {
+            values.iter_mut().for_each(|value| *value = if value.is_finite() { *value } else { 0.0 });
+        }
+    }
+}
+
+/// Samples of which some may be missing.
+struct FindMissing<'a, T> {
+    samples: &'a [T],
+    band: &'a BandSource,
+    states: &'a mut [u8],
+}
+
+impl<T: Sample> Kernel for FindMissing<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { samples, band, states } = self;
+        let nodata: Vec<T> = band.missing();
         // Most rows miss nothing; to know that, one look without branches is enough.
         let has_nodata =
             nodata.iter().any(|&missing| samples.iter().fold(false, |any, &sample| any | (sample == missing)));
-        let is_finite = (is_plain && T::IS_FINITE) || values.iter().fold(true, |all, value| all & value.is_finite());
+        let is_finite = band.is_finite::<T>()
+            || samples.iter().fold(true, |all, &sample| all & band.scaling.value(sample).is_finite());
         if !has_nodata && is_finite {
             return;
         }
-        for ((&sample, value), state) in samples.iter().zip(values).zip(states) {
-            if nodata.contains(&sample) || !value.is_finite() {
-                *value = 0.0;
+        for (&sample, state) in samples.iter().zip(states) {
+            if nodata.contains(&sample) || !band.scaling.value(sample).is_finite() {
                 *state = combine(*state, NODATA);
             }
         }
     }
 }
 
-fn convert(samples: &Samples, range: Range<usize>, band: &BandSource, values: &mut [f32], states: &mut [u8]) {
-    fn run<T: Sample>(samples: Option<&[T]>, band: &BandSource, values: &mut [f32], states: &mut [u8]) {
-        wide_kernel(Converting { samples, band, values, states });
-    }
-    match samples {
-        Samples::U8(samples) => run(samples.get(range), band, values, states),
-        Samples::I8(samples) => run(samples.get(range), band, values, states),
-        Samples::U16(samples) => run(samples.get(range), band, values, states),
-        Samples::I16(samples) => run(samples.get(range), band, values, states),
-        Samples::U32(samples) => run(samples.get(range), band, values, states),
-        Samples::I32(samples) => run(samples.get(range), band, values, states),
-        Samples::U64(samples) => run(samples.get(range), band, values, states),
-        Samples::I64(samples) => run(samples.get(range), band, values, states),
-        Samples::F32(samples) => run(samples.get(range), band, values, states),
-        Samples::F64(samples) => run(samples.get(range), band, values, states),
-    }
+/// The values of a range of a band's samples; 0 for those that are none. Where the range is not there nothing is put.
+pub(crate) fn put_values(samples: &Samples, range: Range<usize>, band: &BandSource, values: &mut [f32]) {
+    each!(samples, all => {
+        if let Some(samples) = all.get(range) {
+            wide_kernel(PutValues { samples, band, values });
+        }
+    });
+}
+
+/// Marks the pixels for which a band has no value.
+pub(crate) fn find_missing(samples: &Samples, range: Range<usize>, band: &BandSource, states: &mut [u8]) {
+    each!(samples, all => match all.get(range) {
+        Some(samples) => wide_kernel(FindMissing { samples, band, states }),
+        None => states.fill(NODATA),
+    });
 }
 
 #[cfg(test)]
@@ -456,14 +517,15 @@ mod tests {
     use super::*;
 
     fn band(nodata: Vec<f64>) -> BandSource {
-        BandSource { index: 0, scale: 0.5, offset: 1.0, nodata }
+        BandSource { index: 0, scaling: Scaling { scale: 0.5, offset: 1.0 }, nodata }
     }
 
     #[test]
     fn nodata_nan_and_infinity_are_no_values_whatever_the_type() {
         let run = |samples: Samples, nodata: Vec<f64>| {
             let (mut values, mut states) = (vec![9.0; 3], vec![VALID; 3]);
-            convert(&samples, 0..3, &band(nodata), &mut values, &mut states);
+            put_values(&samples, 0..3, &band(nodata.clone()), &mut values);
+            find_missing(&samples, 0..3, &band(nodata), &mut states);
             (values, states)
         };
         assert_eq!(
@@ -475,12 +537,13 @@ mod tests {
         assert_eq!(run(float, vec![-3.402_823_466_385_288_6e38, 0.1]).1, [NODATA, NODATA, VALID]);
         // A nodata value that the type cannot hold matches nothing.
         assert_eq!(run(Samples::U8(vec![0, 255, 1]), vec![-1.0, 256.0]).1, [VALID, VALID, VALID]);
-        assert_eq!(run(Samples::U8(vec![0, 255, 1]), vec![0.0]), (vec![0.0, 128.5, 1.5], vec![NODATA, VALID, VALID]));
+        // What there is in the place of a value means nothing.
+        assert_eq!(run(Samples::U8(vec![0, 255, 1]), vec![0.0]), (vec![1.0, 128.5, 1.5], vec![NODATA, VALID, VALID]));
     }
 
     #[test]
     fn an_averaged_pixel_is_the_mean_of_its_valid_pixels_and_unreadable_if_one_of_them_is() {
-        let bands = vec![BandSource { index: 0, scale: 1.0, offset: 0.0, nodata: vec![0.0] }];
+        let bands = vec![BandSource { index: 0, scaling: Scaling::PLAIN, nodata: vec![0.0] }];
         let region = Region { x0: 0, y0: 0, x1: 3, y1: 1 };
         let mut builder = WindowBuilder::new(region, [2, 2], (5, 2), bands, None);
         let samples = Samples::U16(vec![10, 20, 0, 8, 30, 0, 30, 0, 0, 50]);

@@ -3,8 +3,9 @@
 use survey::grid::{GeoTransform, Grid};
 use survey::raster::Plane;
 
+use super::source::Scaling;
+
 use super::geometry::Geometry;
-use super::source::{BandSource, WindowBuilder};
 use super::*;
 use crate::cog::{Block, Samples};
 
@@ -52,15 +53,26 @@ impl Picture {
         let Some(warp) = Warp::new(&geometry, &[(self.width, self.height)], correction, rect) else { return empty() };
         let warp = way(warp);
         let Some((region, _)) = warp.needed() else { return empty() };
-        let bands = vec![BandSource { index: 0, scale: 1.0, offset: 0.0, nodata: self.nodata.clone() }];
-        let mut builder = WindowBuilder::new(region, warp.sampling.average, (self.width, self.height), bands, None);
-        let samples = vec![Samples::F32(self.samples.clone())];
-        builder.add(&Block { rows: self.height, cols: self.width, bands: samples, mask: None }, 0, 0, &[]);
+        let bands = vec![BandSource { index: 0, scaling: Scaling::PLAIN, nodata: self.nodata.clone() }];
+        // Whole numbers lie in the file as such.
+        let is_whole = |sample: &f32| (0.0..65536.0).contains(sample) && sample.fract() == 0.0;
+        let samples = if self.samples.iter().all(is_whole) {
+            Samples::U16(self.samples.iter().map(|&sample| sample as u16).collect())
+        } else {
+            Samples::F32(self.samples.clone())
+        };
+        let block = Block { rows: self.height, cols: self.width, bands: vec![samples], mask: None };
+        let mut builder = warp.builder(region, (self.width, self.height), 0, bands, None);
+        builder.add(Arc::new(block), 0, 0, &[]);
         if let Some(region) = self.unreadable {
             builder.add_unreadable(region);
         }
-        let mut resampled = warp.resample(builder.finish());
-        (resampled.bands.remove(0), resampled.state)
+        let Resampled { mut bands, state } = warp.resample(builder);
+        let mut values = bands.remove(0).values().into_owned();
+        // What is not valid means nothing.
+        let pixels = values.data_mut().iter_mut().zip(state.data());
+        pixels.filter(|(_, state)| **state != PixelState::Valid).for_each(|(value, _)| *value = 0.0);
+        (values, state)
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use imagery::cog::{BlockIndex, Limits, Raster};
 use imagery::store::Stores;
 use survey::grid::PixelRect;
-use survey::raster::{PixelState, Plane, SceneWindow};
+use survey::raster::{BandPlane, PixelState, Plane, SceneWindow};
 use survey::scene::BandName;
 
 use super::pairs::PairRow;
@@ -129,7 +129,7 @@ fn window(pair: &PairRow, column: &str, image: Image) -> Result<SceneWindow> {
             return Err(pair.fault(format!("bands: `{name}` is named twice; name each band once")).into());
         }
         bands.push(name);
-        planes.extend(Plane::from_vec(rect, values));
+        planes.extend(Plane::from_vec(rect, values).map(BandPlane::Values));
     }
     let state =
         image.missing.iter().map(|&missing| if missing { PixelState::Nodata } else { PixelState::Valid }).collect();

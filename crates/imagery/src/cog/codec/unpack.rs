@@ -81,20 +81,20 @@ impl Shape {
         value: impl Fn(B) -> T,
         wrap: impl Fn(Vec<T>) -> Samples,
     ) -> Vec<Samples> {
-        // Each asked for by itself: a clone of the first would read its pages before they are written, and copy them.
-        let mut bands: Vec<Vec<T>> = (0..self.bands).map(|_| vec![T::default(); self.rows * self.cols]).collect();
-        let mut planes = Vec::new();
-        for (index, row) in raw.chunks_exact(self.row_bytes).take(self.rows).enumerate() {
-            let mut lines: Vec<&mut [T]> =
-                bands.iter_mut().filter_map(|band| band.get_mut(index * self.cols..(index + 1) * self.cols)).collect();
+        // What is appended needs no memory that was cleared first; the lines of a row stay in the nearest cache meanwhile.
+        let mut bands: Vec<Vec<T>> = (0..self.bands).map(|_| Vec::with_capacity(self.rows * self.cols)).collect();
+        let mut lines: Vec<Vec<T>> = vec![vec![T::default(); self.cols]; self.bands];
+        let mut sums = Vec::new();
+        for row in raw.chunks_exact(self.row_bytes).take(self.rows) {
             match (self.predictor, self.order) {
                 (Predictor::FloatingPoint, _) => {
-                    sum_bytes(row, self.bands, &mut planes);
-                    self.row_of_planes(&planes, &value, &mut lines);
+                    sum_bytes(row, self.bands, &mut sums);
+                    self.row_of_planes(&sums, &value, &mut lines);
                 }
                 (predictor, ByteOrder::Little) => self.row(row, predictor, B::from_le, &value, &mut lines),
                 (predictor, ByteOrder::Big) => self.row(row, predictor, B::from_be, &value, &mut lines),
             }
+            bands.iter_mut().zip(&lines).for_each(|(band, line)| band.extend_from_slice(line));
         }
         bands.into_iter().map(wrap).collect()
     }
@@ -107,7 +107,7 @@ impl Shape {
         predictor: Predictor,
         read: impl Fn(&[u8]) -> B,
         value: impl Fn(B) -> T,
-        lines: &mut [&mut [T]],
+        lines: &mut [Vec<T>],
     ) {
         let is_summed = predictor == Predictor::Horizontal;
         match lines {
@@ -128,16 +128,20 @@ impl Shape {
     }
 
     /// A row whose bytes lie in planes, most significant first (predictor 3).
-    fn row_of_planes<B: Bits, T>(&self, planes: &[u8], value: impl Fn(B) -> T, lines: &mut [&mut [T]]) {
-        let plane = planes.len() / B::SIZE;
-        let mut bytes = [0_u8; 8];
+    fn row_of_planes<B: Bits, T>(&self, bytes: &[u8], value: impl Fn(B) -> T, lines: &mut [Vec<T>]) {
+        let size = bytes.len() / B::SIZE;
+        let plane = |index: usize| bytes.get(index * size..(index + 1) * size).unwrap_or_default();
+        // Those that there are; of one type, their number is known to the compiler.
+        let planes: [&[u8]; 8] = std::array::from_fn(plane);
         for (band, line) in lines.iter_mut().enumerate() {
-            for (col, out) in line.iter_mut().enumerate() {
-                let at = col * self.bands + band;
-                for (index, byte) in bytes.iter_mut().enumerate().take(B::SIZE) {
-                    *byte = planes.get(index * plane + at).copied().unwrap_or_default();
+            let mut at = band;
+            for out in line.iter_mut() {
+                let mut sample = [0_u8; 8];
+                for (byte, plane) in sample.iter_mut().zip(planes).take(B::SIZE) {
+                    *byte = plane.get(at).copied().unwrap_or_default();
                 }
-                *out = value(B::from_be(&bytes));
+                *out = value(B::from_be(&sample));
+                at += self.bands;
             }
         }
     }
@@ -182,14 +186,31 @@ fn apart<B: Bits, T, const N: usize>(
     }
 }
 
-/// Undoes the differences of bytes of predictor 3: each byte is relative to the one `stride` before it.
+/// Undoes the differences of bytes of predictor 3: each byte is relative to the one `stride` before it. The sums of the usual
+/// numbers of bands run side by side in registers.
 fn sum_bytes(row: &[u8], stride: usize, sums: &mut Vec<u8>) {
+    fn run<const N: usize>(sums: &mut [u8]) {
+        let mut left = [0_u8; N];
+        for bytes in sums.chunks_mut(N) {
+            for (left, byte) in left.iter_mut().zip(bytes) {
+                *left = left.wrapping_add(*byte);
+                *byte = *left;
+            }
+        }
+    }
     sums.clear();
     sums.extend_from_slice(row);
-    for index in stride..sums.len() {
-        let left = sums.get(index - stride).copied().unwrap_or_default();
-        if let Some(byte) = sums.get_mut(index) {
-            *byte = byte.wrapping_add(left);
+    match stride {
+        1 => run::<1>(sums),
+        3 => run::<3>(sums),
+        4 => run::<4>(sums),
+        _ => {
+            for index in stride..sums.len() {
+                let left = sums.get(index - stride).copied().unwrap_or_default();
+                if let Some(byte) = sums.get_mut(index) {
+                    *byte = byte.wrapping_add(left);
+                }
+            }
         }
     }
 }
