@@ -212,10 +212,12 @@ fn compose(plan: &SurveyPlan, rect: PixelRect, mut evidence: Vec<(u32, PairEvide
     {
         return composed_of_one(pair, found);
     }
-    // What no pair has is not there.
+    // What no pair has is not there; where there is no pair at all, all is nothing known.
     let nothing = PixelRect { row1: rect.row0, ..rect };
-    let is_known = |channel: usize| evidence.iter().any(|(_, found)| !found.channels[channel].data().is_empty());
-    let has_cover = evidence.iter().any(|(_, found)| !found.cover_before.data().is_empty());
+    let pairs = || evidence.iter().map(|(_, found)| found).filter(|found| !found.state.data().is_empty());
+    let is_known =
+        |channel: usize| pairs().next().is_none() || pairs().any(|found| !found.channels[channel].data().is_empty());
+    let has_cover = pairs().next().is_none() || pairs().any(|found| !found.cover_before.data().is_empty());
     let mut composite = Composite {
         rect,
         channels: std::array::from_fn(|channel| Plane::filled(if is_known(channel) { rect } else { nothing }, 0)),

@@ -257,5 +257,9 @@ fn a_pair_alone_is_what_it_is_beside_one_that_sees_nothing() {
         let alone = detect_tile(&plan, &counties, tile, std::slice::from_ref(&seen));
         assert!(!alone.closed.is_empty() || !alone.open.is_empty(), "{name}: nothing is found");
         assert_eq!(alone, detect_tile(&plan, &counties, tile, &[seen, unseen]), "{name}");
+        // Without any pair nothing is surveyed, and nothing found.
+        let none = detect_tile(&plan, &counties, tile, &[]);
+        assert!(none.closed.is_empty() && none.open.is_empty(), "{name}");
+        assert!(none.coverage.values().all(|county| county.surveyed == 0 && county.no_scene > 0), "{name}");
     }
 }

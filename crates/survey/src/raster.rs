@@ -194,7 +194,8 @@ impl BandPlane {
 pub struct SceneWindow {
     /// Names of the bands, in the order of `planes`.
     pub bands: Vec<BandName>,
-    /// One plane per band over the same rectangle. Where the state is not `Valid` the values are finite and mean nothing.
+    /// One plane per band over the same rectangle: the asset's samples × scale + offset. Where the state is not `Valid` the values
+    /// are finite and mean nothing.
     pub planes: Vec<BandPlane>,
     /// Whether each pixel can be used.
     pub state: Plane<PixelState>,
@@ -207,16 +208,11 @@ impl SceneWindow {
         self.state.rect()
     }
 
-    /// The values of a band; 0 where the state is not `Valid`, if they were made for this.
+    /// The values of a band.
     #[must_use]
     pub fn band(&self, name: &BandName) -> Option<Cow<'_, Plane<f32>>> {
         let index = self.bands.iter().position(|band| band == name)?;
-        let mut values = self.planes.get(index)?.values();
-        if let Cow::Owned(plane) = &mut values {
-            let pixels = plane.data_mut().iter_mut().zip(self.state.data());
-            pixels.filter(|(_, state)| **state != PixelState::Valid).for_each(|(value, _)| *value = 0.0);
-        }
-        Some(values)
+        self.planes.get(index).map(BandPlane::values)
     }
 
     /// The values of each band along a run that lies inside; `space` is for those that are not kept as values.
@@ -254,8 +250,7 @@ mod tests {
         let kept = BandPlane::from(Plane::from_vec(rect, [7.0, 8.0, 9.0, 10.0, 11.0].repeat(2)).unwrap());
         assert_eq!(made.values(), kept.values());
         assert_eq!((made.rect(), kept.rect()), (rect, rect));
-        let mut state = Plane::filled(rect, PixelState::Valid);
-        state.row_mut(0)[1] = PixelState::Cloud;
+        let state = Plane::filled(rect, PixelState::Valid);
         let bands = ["red", "nir"].map(BandName::new).to_vec();
         let window = SceneWindow { bands, planes: vec![made, kept], state };
         let run = Run { row: 0, col0: 8, col1: 11 };
@@ -266,7 +261,7 @@ mod tests {
             plane.copy_to(Run { row: -1, col0: 10, col1: 12 }, &mut values);
             assert_eq!(values, [10.0, 11.0]);
         }
-        assert_eq!(window.band(&BandName::new("red")).unwrap().row(0), [7.0, 0.0, 9.0, 10.0, 11.0]);
+        assert_eq!(window.band(&BandName::new("red")).unwrap().row(0), [7.0, 8.0, 9.0, 10.0, 11.0]);
         assert_eq!(window.band(&BandName::new("pan")), None);
     }
 }

@@ -223,6 +223,9 @@ impl Kernel for ScoreRow<'_> {
     #[inline(always)]
     fn run(self) {
         let Self { of: &Scores { ref scorer, threshold, limit, ln }, bands, states, out } = self;
+        if bands.is_empty() {
+            return;
+        }
         let mut scores = [0.0; BLOCK];
         for (block, out) in out.chunks_mut(BLOCK).enumerate() {
             scorer.score_from(bands, block * BLOCK, &mut scores[..out.len()]);

@@ -107,13 +107,12 @@ impl<'a> PairLooks<'a> {
 
     /// What is known of a run of valid pixels that the pair saw, beside their score.
     pub(crate) fn describe(&self, run: Run, score: &[i16], out: &mut Described) {
-        let Described { channels, cover, standardised } = out;
+        let Described { channels, cover, standardised, spaces } = out;
         channels.iter_mut().chain([&mut *standardised]).for_each(|channel| channel.resize(score.len(), 0));
         for channel in [EvidenceChannel::Logit, EvidenceChannel::Score] {
             channels[channel as usize].copy_from_slice(score);
         }
-        let mut spaces = [Vec::new(), Vec::new()];
-        let [of_before, of_after] = &mut spaces;
+        let [of_before, of_after] = spaces;
         let (before, after) = (self.windows[0].run(run, of_before), self.windows[1].run(run, of_after));
         self.after.brightness(&after, &mut channels[EvidenceChannel::BrightnessAfter as usize]);
         self.after.vegetation(&after, standardised, &mut channels[EvidenceChannel::VegetationAfter as usize]);
@@ -141,6 +140,8 @@ pub(crate) struct Described {
     pub(crate) cover: Vec<Cover>,
     /// The earlier scene's vegetation index, robust z.
     standardised: Vec<i16>,
+    /// For the values of both scenes.
+    spaces: [Vec<f32>; 2],
 }
 
 /// What is found beside the base planes.

@@ -2,7 +2,8 @@
 //!
 //! A job's bytes are those of the pixels that it holds: windows of both scenes as they are read and on the grid, what
 //! is computed over them, and [`BASE_BYTES`]. Blocks on their way from the store are not among them: they come out of
-//! the reader's own budget, which a worker takes off its memory first. What findings take when they are merged is known
+//! the reader's own budget, which a worker takes off its memory first. A window that holds its blocks instead of values may take
+//! up to twice what is counted for it; most of these blocks are the cache's as well, and are counted there. What findings take when they are merged is known
 //! when they are there: a worker holds their lengths against the job's bytes before it fetches them, and a job that is
 //! too large for its bytes comes back with more.
 

@@ -54,7 +54,8 @@ impl ReadCost {
         Self { bands: 0, assets: Vec::new() }
     }
 
-    /// Bytes of the outcome over `rows` × `cols` pixels of the grid: 4 a band, and one for the state.
+    /// Bytes of the outcome over `rows` × `cols` pixels of the grid: 4 a band, and one for the state. A window that
+    /// holds its blocks instead of values may take up to twice that, as long as the cache does not hold them as well.
     #[must_use]
     pub fn kept_bytes(&self, rows: u64, cols: u64) -> u64 {
         rows.saturating_mul(cols).saturating_mul(VALUE * self.bands + 1)

@@ -1,4 +1,4 @@
-//! The bytes of blocks on their way: fetched, being decoded, or not yet part of a window.
+//! The bytes of blocks on their way: fetched, being decoded, or not yet added to a window.
 //!
 //! All reads of a reader share them, so that what is in flight does not grow with the number of jobs and files that are
 //! read at the same time. A read holds its share of one batch at a time and never asks for more while it holds any, so

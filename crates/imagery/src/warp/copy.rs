@@ -64,8 +64,8 @@ fn state_plane(control: &Control, states: &[u8], rect: PixelRect, shift: [i64; 2
 /// in the blocks in which they lie.
 pub(crate) fn viewed(control: &Control, mosaic: MosaicBuilder) -> Resampled {
     let (rect, shift) = mosaic.place();
-    let (bands, states) = mosaic.finish();
-    Resampled { bands, state: state_plane(control, &states, rect, shift) }
+    let state = state_plane(control, mosaic.states(), rect, shift);
+    Resampled { bands: mosaic.finish(&state), state }
 }
 
 /// The same where the values have been laid out in a window, which covers [`shifted`].

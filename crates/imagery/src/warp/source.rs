@@ -286,6 +286,13 @@ impl WindowBuilder {
                 }
             }
             combine_masks(block, self.alpha, masks, (row, part.x0..part.x1), range, &mut states);
+            // What is missing counts as 0: a kernel may meet it with a weight of 0, which must not become NaN.
+            if self.sums.is_none() && states.iter().any(|&state| state != VALID) {
+                for values in &mut self.values {
+                    let values = values[at..at + width].iter_mut().zip(&states);
+                    values.filter(|(_, state)| **state != VALID).for_each(|(value, _)| *value = 0.0);
+                }
+            }
             self.put(row, part.x0, &rows, &states);
         }
     }
@@ -495,12 +502,11 @@ impl<T: Sample> Kernel for FindMissing<'_, T> {
     }
 }
 
-/// The values of a range of a band's samples; 0 for those that are none. Where the range is not there nothing is put.
+/// The values of a range of a band's samples; 0 for those that are none or not there.
 pub(crate) fn put_values(samples: &Samples, range: Range<usize>, band: &BandSource, values: &mut [f32]) {
-    each!(samples, all => {
-        if let Some(samples) = all.get(range) {
-            wide_kernel(PutValues { samples, band, values });
-        }
+    each!(samples, all => match all.get(range) {
+        Some(samples) => wide_kernel(PutValues { samples, band, values }),
+        None => values.fill(0.0),
     });
 }
 

@@ -29,12 +29,14 @@ struct Picture {
     nodata: Vec<f64>,
     /// Pixels (x0, y0, x1, y1) that cannot be read.
     unreadable: Option<Region>,
+    /// What its blocks are said to take.
+    block_bytes: u64,
 }
 
 impl Picture {
     fn new(transform: GeoTransform, width: u32, height: u32, value: impl Fn(u32, u32) -> f32) -> Self {
         let samples = (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| value(x, y)).collect();
-        Self { crs: UTM, transform, width, height, samples, nodata: vec![-1.0], unreadable: None }
+        Self { crs: UTM, transform, width, height, samples, nodata: vec![-1.0], unreadable: None, block_bytes: 0 }
     }
 
     fn on(&self, grid: &Grid, rect: PixelRect, correction: &Registration) -> (Plane<f32>, Plane<PixelState>) {
@@ -62,17 +64,13 @@ impl Picture {
             Samples::F32(self.samples.clone())
         };
         let block = Block { rows: self.height, cols: self.width, bands: vec![samples], mask: None };
-        let mut builder = warp.builder(region, (self.width, self.height), 0, bands, None);
+        let mut builder = warp.builder(region, (self.width, self.height), self.block_bytes, bands, None);
         builder.add(Arc::new(block), 0, 0, &[]);
         if let Some(region) = self.unreadable {
             builder.add_unreadable(region);
         }
         let Resampled { mut bands, state } = warp.resample(builder);
-        let mut values = bands.remove(0).values().into_owned();
-        // What is not valid means nothing.
-        let pixels = values.data_mut().iter_mut().zip(state.data());
-        pixels.filter(|(_, state)| **state != PixelState::Valid).for_each(|(value, _)| *value = 0.0);
-        (values, state)
+        (bands.remove(0).values().into_owned(), state)
     }
 }
 
@@ -121,15 +119,16 @@ fn what_coincides_is_the_same_copied_as_weighed() {
         [inside, PixelRect::new(-7, -9, 200, 210), PixelRect::new(100, 150, 140, 190), PixelRect::new(0, 0, 9, 9)]
     {
         for (correction, copies) in [(shift(0, 0), true), (shift(1024, -2048), true), (shift(1, 0), false)] {
-            let copied = picture.warped(&grid(1.0), rect, &correction, |warp| {
-                assert_eq!(warp.shift.is_some(), copies, "{rect:?} {correction:?}");
-                warp
-            });
-            assert_eq!(
-                copied,
-                picture.warped(&grid(1.0), rect, &correction, Warp::weighing),
-                "{rect:?} {correction:?}"
-            );
+            let weighed = picture.warped(&grid(1.0), rect, &correction, Warp::weighing);
+            for block_bytes in [0, u64::MAX] {
+                picture.block_bytes = block_bytes;
+                let (values, state) = picture.warped(&grid(1.0), rect, &correction, |warp| {
+                    assert_eq!(warp.shift.is_some(), copies, "{rect:?} {correction:?}");
+                    warp
+                });
+                let is_same = values == weighed.0 && state == weighed.1;
+                assert!(is_same, "{rect:?} {correction:?}, blocks of {block_bytes} bytes");
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use survey::findings::Run;
 use survey::grid::PixelRect;
-use survey::raster::{BandPlane, Pixels};
+use survey::raster::{BandPlane, PixelState, Pixels, Plane};
 
 use super::copy::shifted;
 use super::source::{BandSource, MaskRows, NODATA, Region, UNREADABLE, VALID, combine_masks, find_missing, put_values};
@@ -36,7 +36,7 @@ impl MosaicBuilder {
         let region = shifted(rect, shift);
         let whole = Region { x0: 0, y0: 0, x1: i64::from(level.0), y1: i64::from(level.1) };
         Self {
-            mosaic: Mosaic { rect, shift, blocks: Vec::new() },
+            mosaic: Mosaic { rect, shift, blocks: Vec::new(), missing: None },
             region,
             pixels: region.intersection(&whole),
             bands,
@@ -81,17 +81,28 @@ impl MosaicBuilder {
     /// Adds a block that cannot be read: the pixels of the level that it would hold.
     pub(crate) fn add_unreadable(&mut self, block: Region) {
         let part = block.intersection(&self.pixels);
-        for row in part.y0..part.y1.max(part.y0) {
+        if part.is_empty() {
+            return;
+        }
+        for row in part.y0..part.y1 {
             states_of(&mut self.states, self.region, part, row).fill(UNREADABLE);
         }
     }
 
-    /// The bands, and the states of the pixels, row by row.
-    pub(crate) fn finish(mut self) -> (Vec<BandPlane>, Vec<u8>) {
+    /// The states of the pixels, row by row.
+    pub(crate) fn states(&self) -> &[u8] {
+        &self.states
+    }
+
+    /// The bands; 0 where the state of the file is not `Valid`.
+    pub(crate) fn finish(mut self, state: &Plane<PixelState>) -> Vec<BandPlane> {
         self.mosaic.blocks.sort_by_key(|(region, _)| (region.y0, region.x0));
+        if state.data().iter().any(|&state| state != PixelState::Valid) {
+            self.mosaic.missing = Some(state.clone());
+        }
         let mosaic = Arc::new(self.mosaic);
         let view = |band| BandPlane::Made(Arc::new(View { mosaic: Arc::clone(&mosaic), band }));
-        (self.bands.into_iter().map(view).collect(), self.states)
+        self.bands.into_iter().map(view).collect()
     }
 }
 
@@ -108,6 +119,8 @@ struct Mosaic {
     /// Pixel (x, y) of the level less pixel (column, row).
     shift: [i64; 2],
     blocks: Vec<(Region, Arc<Block>)>,
+    /// Where pixels are missing, if some are.
+    missing: Option<Plane<PixelState>>,
 }
 
 /// A band of a mosaic.
@@ -139,6 +152,10 @@ impl Pixels for View {
             done = to;
         }
         values[(done - x0) as usize..].fill(0.0);
+        if let Some(state) = &self.mosaic.missing {
+            let pixels = values.iter_mut().zip(state.run(run));
+            pixels.for_each(|(value, &state)| *value = if state == PixelState::Valid { *value } else { 0.0 });
+        }
     }
 }
 
@@ -161,9 +178,12 @@ mod tests {
         let band = BandSource { index: 0, scaling: Scaling::PLAIN, nodata: vec![] };
         let mut builder = MosaicBuilder::new(rect, [-51, 101], (100, 100), vec![band], None);
         blocks.into_iter().for_each(|(region, block)| builder.add(block, region.x0, region.y0, &[]));
-        let (bands, states) = builder.finish();
+        assert_eq!(builder.states().iter().filter(|&&state| state == VALID).count(), 5 * 12);
+        let mut state = Plane::filled(rect, PixelState::Valid);
+        state.row_mut(-100)[3] = PixelState::Cloud;
+        let bands = builder.finish(&state);
         let [view] = &bands[..] else { panic!("one band") };
-        assert_eq!((view.rect(), states.iter().filter(|&&state| state == VALID).count()), (rect, 5 * 12));
+        assert_eq!(view.rect(), rect);
         for row in rect.row0..rect.row1 {
             for col0 in rect.col0..rect.col1 {
                 for col1 in col0..=rect.col1 {
@@ -172,8 +192,8 @@ mod tests {
                     let expected: Vec<f32> = (col0..col1)
                         .map(|col| {
                             let (x, y) = (col - 51, row + 101);
-                            let is_there =
-                                (0..12).contains(&x) && (0..6).contains(&y) && !(y >= 3 && (4..8).contains(&x));
+                            let is_hole = (y >= 3 && (4..8).contains(&x)) || (row, col) == (-100, 53);
+                            let is_there = (0..12).contains(&x) && (0..6).contains(&y) && !is_hole;
                             if is_there { (10 * y + x) as f32 } else { 0.0 }
                         })
                         .collect();

@@ -235,6 +235,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn bytes_are_summed_with_those_of_their_own_band() {
+        let row: Vec<u8> = (0..23_u8).map(|at| at.wrapping_mul(37)).collect();
+        for stride in 1..=5 {
+            let mut sums = vec![7; 3];
+            sum_bytes(&row, stride, &mut sums);
+            for (index, &sum) in sums.iter().enumerate() {
+                let own = row[..=index].iter().rev().step_by(stride);
+                assert_eq!(sum, own.fold(0_u8, |sum, &byte| sum.wrapping_add(byte)), "{index}, {stride} bands");
+            }
+        }
+    }
+
+    #[test]
     fn half_precision_values_are_exact() {
         // IEEE 754-2008, table of binary16 examples.
         for (half, single) in [
