@@ -15,7 +15,8 @@ use survey::scene::BandName;
 use self::draw::Canvas;
 
 /// Largest side of a chip, pixels of its grid. A job of a county is admitted with 192 MiB; a window of this many pixels a
-/// side with four bands, and what footprints are found in, take about 120 MiB. With 2048 it would be 210 MiB.
+/// side with four bands, and what footprints are found in, take about 120 MiB. With 2048 it would be 210 MiB. A window that holds
+/// its blocks has them beside the values that footprints are found in: 36 MiB and more, as far as the cache does not hold them too.
 pub const MAX_SIDE_PX: i32 = 1536;
 
 /// Ground shown around a site: this share of its longer side, and at least so many metres and survey pixels.
