@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use rayon::prelude::*;
 use survey::ids::Digest;
 use survey::job::ObjectRef;
 
 use crate::error::ReportError;
 use crate::ground::Ground;
 use crate::input::ReportInput;
+use crate::tables::Table;
 use crate::{chips, csv, geojson, geoparquet, manifest, page, stac, summary, tables};
 
 /// A file under `results/`.
@@ -40,7 +42,25 @@ impl ResultFile {
     }
 }
 
-/// The files of a report, `manifest.json` last.
+/// A format that tables are written in.
+struct Format {
+    extension: &'static str,
+    bytes: fn(&Table) -> Result<Vec<u8>, ReportError>,
+}
+
+const FORMATS: [Format; 3] = [
+    Format { extension: "parquet", bytes: geoparquet::write },
+    Format { extension: "geojson", bytes: geojson::write },
+    Format { extension: "csv", bytes: csv::write },
+];
+
+impl Format {
+    fn write(&self, table: &Table) -> Result<ResultFile, ReportError> {
+        Ok(ResultFile::new(format!("{}.{}", table.name, self.extension), (self.bytes)(table)?))
+    }
+}
+
+/// The files of a report, `manifest.json` last. They are made side by side.
 ///
 /// `chips` has the bytes of the chips that [`chips::embedded`] names, by name.
 ///
@@ -49,13 +69,17 @@ impl ResultFile {
 pub fn render(input: &ReportInput<'_>, chips: &BTreeMap<String, Bytes>) -> Result<Vec<ResultFile>, ReportError> {
     let ground = Ground::new(&input.plan.grid)?;
     let counties = summary::counties(input)?;
-    let mut files = Vec::new();
-    let tables = [tables::counties(&counties, &ground), tables::sites(&counties), tables::footprints(&counties)];
-    for table in &tables {
-        files.push(ResultFile::new(format!("{}.parquet", table.name), geoparquet::write(table)?));
-        files.push(ResultFile::new(format!("{}.geojson", table.name), geojson::write(table)));
-        files.push(ResultFile::new(format!("{}.csv", table.name), csv::write(table)?));
-    }
+    let (page, (tables, written)) = rayon::join(
+        || page::write(input, &counties, &ground, chips),
+        || {
+            let tables =
+                [tables::counties(&counties, &ground), tables::sites(&counties), tables::footprints(&counties)];
+            let files = tables.par_iter().flat_map(|table| FORMATS.par_iter().map(move |format| format.write(table)));
+            let written: Vec<Result<ResultFile, ReportError>> = files.collect();
+            (tables, written)
+        },
+    );
+    let mut files = written.into_iter().collect::<Result<Vec<_>, _>>()?;
     for chip in chips::all(&counties)? {
         files.push(ResultFile {
             path: chips::path(chip),
@@ -64,7 +88,7 @@ pub fn render(input: &ReportInput<'_>, chips: &BTreeMap<String, Bytes>) -> Resul
             length: chip.object.length,
         });
     }
-    files.push(ResultFile::new("report.html", page::write(input, &counties, &ground, chips)?));
+    files.push(ResultFile::new("report.html", page?));
     files.push(ResultFile::new(stac::path(input.plan), stac::write(input, &counties, &ground, &tables, &files)));
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files.push(ResultFile::new("manifest.json", manifest::write(input, &files)));

@@ -1,39 +1,67 @@
 //! Tables as GeoJSON (RFC 7946): longitude and latitude, one feature per line.
 
 use geo::{BoundingRect, LineString, MultiPolygon, Polygon};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
+use crate::error::ReportError;
 use crate::tables::{Geometry, Table};
 
 /// The table as a feature collection.
-#[must_use]
-pub fn write(table: &Table) -> Vec<u8> {
-    let mut text = format!("{{\"type\":\"FeatureCollection\",\"name\":{},\"features\":[", Value::from(table.name));
+///
+/// # Errors
+/// None in practice: writing to memory.
+pub fn write(table: &Table) -> Result<Vec<u8>, ReportError> {
+    let file = format!("{}.geojson", table.name);
+    let encode = |cause: serde_json::Error| ReportError::encode(&file)(cause.to_string());
+    let mut text = Vec::new();
+    text.extend_from_slice(br#"{"type":"FeatureCollection","name":"#);
+    serde_json::to_writer(&mut text, table.name).map_err(encode)?;
+    text.extend_from_slice(br#","features":["#);
     for (row, geometry) in table.geometry.iter().enumerate() {
-        let properties: Map<String, Value> =
-            table.columns.iter().map(|column| (column.name.to_owned(), column.cells.json(row))).collect();
-        let feature = json!({ "type": "Feature", "properties": properties, "geometry": self::geometry(geometry) });
-        text.push_str(if row == 0 { "\n" } else { ",\n" });
-        text.push_str(&feature.to_string());
+        let properties = table.columns.iter().map(|column| (column.name.to_owned(), column.cells.json(row)));
+        let feature = Feature { kind: "Feature", properties: properties.collect(), geometry: self::geometry(geometry) };
+        text.extend_from_slice(if row == 0 { b"\n" } else { b",\n" });
+        serde_json::to_writer(&mut text, &feature).map_err(encode)?;
     }
-    text.push_str("\n]}\n");
-    text.into_bytes()
+    text.extend_from_slice(b"\n]}\n");
+    Ok(text)
 }
 
-/// A geometry object; `null` for an empty one.
+/// A feature, as it is written.
+#[derive(Serialize)]
+struct Feature {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    properties: Map<String, Value>,
+    geometry: Option<GeometryObject>,
+}
+
+/// Rings of a polygon, the exterior first.
+type Rings = Vec<Vec<[f64; 2]>>;
+
+/// A geometry object, as it is written.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", content = "coordinates")]
+pub enum GeometryObject {
+    /// One polygon.
+    Polygon(Rings),
+    /// Several polygons.
+    MultiPolygon(Vec<Rings>),
+}
+
+/// A geometry as an object; `None` for an empty one.
 #[must_use]
-pub fn geometry(geometry: &Geometry) -> Value {
+pub fn geometry(geometry: &Geometry) -> Option<GeometryObject> {
     match geometry {
-        Geometry::Polygon(polygon) => json!({ "type": "Polygon", "coordinates": rings(polygon) }),
-        Geometry::MultiPolygon(MultiPolygon(polygons)) if polygons.is_empty() => Value::Null,
-        Geometry::MultiPolygon(polygons) => {
-            json!({ "type": "MultiPolygon", "coordinates": polygons.iter().map(rings).collect::<Vec<_>>() })
-        }
+        Geometry::Polygon(polygon) => Some(GeometryObject::Polygon(rings(polygon))),
+        Geometry::MultiPolygon(MultiPolygon(polygons)) if polygons.is_empty() => None,
+        Geometry::MultiPolygon(polygons) => Some(GeometryObject::MultiPolygon(polygons.iter().map(rings).collect())),
     }
 }
 
-fn rings(polygon: &Polygon<f64>) -> Vec<Value> {
-    let ring = |ring: &LineString<f64>| ring.coords().map(|at| json!([at.x, at.y])).collect::<Value>();
+fn rings(polygon: &Polygon<f64>) -> Rings {
+    let ring = |ring: &LineString<f64>| ring.coords().map(|at| [at.x, at.y]).collect();
     std::iter::once(polygon.exterior()).chain(polygon.interiors()).map(ring).collect()
 }
 

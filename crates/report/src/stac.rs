@@ -99,7 +99,7 @@ fn outline(counties: &[CountySummary<'_>], ground: &Ground) -> (Option<[f64; 4]>
         }
         several => Geometry::MultiPolygon(several),
     };
-    (geojson::bounds(&hull), geojson::geometry(&hull))
+    (geojson::bounds(&hull), json!(geojson::geometry(&hull)))
 }
 
 /// First and last acquisition; the windows where there is no scene.

@@ -3,7 +3,10 @@
 //! The grid's CRS is metric, so the scale bar holds, and no basemap is needed: borders, a graticule and the sites say
 //! where things are. One unit of the drawing is `metres_per_unit` on the grid.
 
+use std::fmt::Write as _;
+
 use geo::{Area, BoundingRect, Centroid, Contains, Coord, LineString, MultiPolygon, Polygon, Rect, Simplify};
+use rayon::prelude::*;
 use serde::Serialize;
 use survey::result::SiteClass;
 
@@ -144,7 +147,9 @@ impl Frame {
         for (index, at) in line.coords().enumerate() {
             let (x, y) = self.place(*at);
             let (x, y) = (rounded(x, decimals), rounded(y, decimals));
-            path.push_str(&format!("{}{x} {y}", if index == 0 { "M" } else { "L" }));
+            let command = if index == 0 { 'M' } else { 'L' };
+            // A string can always be written to.
+            let _ = write!(path, "{command}{x} {y}");
         }
     }
 }
@@ -265,9 +270,9 @@ fn label(name: &str, border: &MultiPolygon<f64>, frame: &Frame, sites: &[Marker]
 }
 
 fn markers(counties: &[CountySummary<'_>], frame: &Frame, ground: &Ground, cards: &[&str]) -> Vec<Marker> {
-    let mut markers: Vec<Marker> = counties
-        .iter()
-        .flat_map(CountySummary::sites)
+    let sites: Vec<_> = counties.iter().flat_map(CountySummary::sites).collect();
+    let mut markers: Vec<Marker> = sites
+        .into_par_iter()
         .filter_map(|site| {
             let (x, y) = frame.place(ground.project(site.lon, site.lat)?);
             let card = cards.contains(&site.id.as_str());

@@ -1,5 +1,6 @@
 //! `sites`: one row per site.
 
+use rayon::prelude::*;
 use survey::county::County;
 use survey::result::{CountyResult, NearbyPlace, Site};
 
@@ -136,7 +137,7 @@ pub fn sites(counties: &[CountySummary<'_>]) -> Table {
     Table {
         name: "sites",
         columns,
-        geometry: rows.iter().map(|row| Geometry::MultiPolygon(outline(&row.site.outline))).collect(),
+        geometry: rows.par_iter().map(|row| Geometry::MultiPolygon(outline(&row.site.outline))).collect(),
         geometry_types: &["MultiPolygon"],
     }
 }
