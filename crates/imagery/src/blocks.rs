@@ -276,7 +276,7 @@ mod tests {
     use crate::cog::Samples;
 
     fn block(value: u8) -> Block {
-        Block { rows: 10, cols: 10, bands: vec![Samples::U8(vec![value; 100])], mask: None }
+        Block { rows: 10, cols: 10, bands: vec![Samples::U8(vec![value; 100])], bounds: vec![], mask: None }
     }
 
     fn at(col: u32) -> BlockIndex {

@@ -19,7 +19,7 @@ use survey::scene::{BandName, Scene};
 
 use self::asset_read::AssetRequest;
 pub use self::estimate::ReadCost;
-pub use self::extent::scene_rect;
+pub use self::extent::{scene_corner, scene_rect};
 use self::in_flight::InFlight;
 use self::opened::Files;
 use crate::blocks::BlockCache;

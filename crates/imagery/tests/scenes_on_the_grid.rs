@@ -8,7 +8,7 @@ use std::process::Command;
 use chrono::{TimeZone, Utc};
 use geo::MultiPolygon;
 use imagery::cog::write::{CogCrs, CogSpec, Overviews, write_cog};
-use imagery::scene_reader::{ReadCost, Then, Tiles, scene_rect};
+use imagery::scene_reader::{ReadCost, Then, Tiles, scene_corner, scene_rect};
 use imagery::{Fetched, ImageryError, SceneReader, Stores};
 use survey::calibration::Registration;
 use survey::failure::FailureClass;
@@ -100,6 +100,23 @@ fn python(code: &str, arguments: &[&str]) -> Option<()> {
     let output = Command::new(&program).arg("-c").arg(code).args(arguments).output().ok()?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(())
+}
+
+#[test]
+fn the_corner_of_a_scene_is_where_its_first_pixel_begins() {
+    let grid = Grid { crs: UTM.into(), resolution_m: 2.0 };
+    let corner = |crs: &str, transform: GeoTransform| {
+        let scene =
+            scene(vec![asset(Path::new("/a.tif"), crs, transform, 50, 40, 16, 1)], vec![band("red", 0, 0)], vec![]);
+        scene_corner(&grid, &scene, &[BandName::new("red")]).unwrap()
+    };
+    for gsd in [0.5, 2.0, 10.0] {
+        assert_eq!(corner(UTM, north_up(500_010.0, 4_000_020.0, gsd)), Some([-2_000_010, 250_005]));
+    }
+    // 129° E is the middle of zone 52: 500 km east.
+    assert_eq!(corner("EPSG:4326", north_up(129.0, 0.0, 0.001)), Some([0, 250_000]));
+    let nameless = scene(vec![], vec![], vec![]);
+    assert_eq!(scene_corner(&grid, &nameless, &[BandName::new("red")]).unwrap(), None);
 }
 
 #[tokio::test]

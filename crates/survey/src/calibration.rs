@@ -51,7 +51,7 @@ pub struct Calibration {
     pub changed_from: f64,
     /// Robust location and scale of single-date quantities over the sample.
     pub statistics: PairStatistics,
-    /// Pixels in the sample.
+    /// Pixels that it was fitted to: of a large sample, those of every second row, every third and so on.
     pub sample_px: u64,
     /// What is wrong with the pair, if anything.
     pub quality: Vec<QualityFlag>,

@@ -103,6 +103,12 @@ impl PixelRect {
         Self { row0: self.row0 - px, col0: self.col0 - px, row1: self.row1 + px, col1: self.col1 + px }
     }
 
+    /// The same so many rows and columns on.
+    #[must_use]
+    pub fn moved(&self, rows: i32, cols: i32) -> Self {
+        Self { row0: self.row0 + rows, col0: self.col0 + cols, row1: self.row1 + rows, col1: self.col1 + cols }
+    }
+
     /// The common part, if there is any.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Option<Self> {

@@ -23,5 +23,7 @@ pub mod write;
 pub use header::{Level, Raster, RasterInfo};
 pub use limits::Limits;
 pub use read::{Block, BlockIndex};
-pub(crate) use samples::each;
-pub use samples::{DataType, Samples};
+#[cfg(test)]
+pub(crate) use samples::Extremes;
+pub use samples::{Bounds, DataType, Samples};
+pub(crate) use samples::{Sample, each};

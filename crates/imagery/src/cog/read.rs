@@ -13,7 +13,7 @@ use crate::ImageryError;
 use crate::cog::codec;
 use crate::cog::fault::{Checked, Fault};
 use crate::cog::header::{Compression, Layout, Level, Raster};
-use crate::cog::samples::Samples;
+use crate::cog::samples::{Bounds, Samples};
 use crate::store::RemoteFile;
 
 /// A block of a level, by its row and column in the grid of blocks.
@@ -34,6 +34,8 @@ pub struct Block {
     pub cols: u32,
     /// Row-major samples of each band.
     pub bands: Vec<Samples>,
+    /// By band, between what its samples lie, if that is known and all are finite.
+    pub bounds: Vec<Option<Bounds>>,
     /// The file's own mask, row-major: 0 where a pixel is masked, 255 where it is valid.
     pub mask: Option<Vec<u8>>,
 }
@@ -209,18 +211,23 @@ async fn decode_on_rayon(plan: BlockPlan, pieces: Vec<Option<Bytes>>, nodata: Op
 fn decode(plan: &BlockPlan, pieces: &[Option<Bytes>], nodata: Option<f64>) -> Checked<Block> {
     let (rows, cols) = (plan.rows, plan.cols);
     let pixels = (rows as usize).saturating_mul(cols as usize);
-    let mut bands = Vec::with_capacity(plan.layout.bands);
+    let (mut bands, mut bounds) = (Vec::with_capacity(plan.layout.bands), Vec::with_capacity(plan.layout.bands));
     let mut mask = plan.mask.as_ref().map(|_| vec![0_u8; pixels]);
     for (piece, bytes) in plan.pieces.iter().zip(pieces) {
         match (piece.part, bytes) {
             (Part::Plane, Some(bytes)) => {
                 let stored = plan.layout.stored_rows(piece.block.row);
-                bands.extend(codec::decode_plane(&plan.layout, bytes, stored, rows, cols)?);
+                let plane = codec::decode_plane(&plan.layout, bytes, stored, rows, cols)?;
+                plane.into_iter().for_each(|(samples, between)| {
+                    bands.push(samples);
+                    bounds.push(between);
+                });
             }
             // As in GDAL, a sparse block is no data, or 0 where no value stands for that.
             (Part::Plane, None) => {
                 let (kind, value) = (plan.layout.format.data_type, nodata.unwrap_or(0.0));
                 bands.extend((0..plan.layout.bands_per_plane()).map(|_| Samples::filled(kind, value, pixels)));
+                bounds.resize(bands.len(), None);
             }
             (Part::Mask, Some(bytes)) => {
                 if let (Some(layout), Some(mask)) = (&plan.mask, &mut mask) {
@@ -235,14 +242,14 @@ fn decode(plan: &BlockPlan, pieces: &[Option<Bytes>], nodata: Option<f64>) -> Ch
     if bands.len() != plan.layout.bands || bands.iter().any(|band| band.len() != pixels) {
         return Err(Fault::corrupt("it decodes to the wrong number of samples"));
     }
-    Ok(Block { rows, cols, bands, mask })
+    Ok(Block { rows, cols, bands, bounds, mask })
 }
 
 /// Decodes a block of the mask and copies what lies inside the block that is read.
 fn paste_mask(plan: &BlockPlan, layout: &Layout, block: BlockIndex, bytes: &[u8], mask: &mut [u8]) -> Checked<()> {
     let (rows, cols) = (layout.rows(block.row), layout.cols(block.col));
     let decoded = codec::decode_plane(layout, bytes, layout.stored_rows(block.row), rows, cols)?;
-    let Some(Samples::U8(values)) = decoded.into_iter().next() else {
+    let Some((Samples::U8(values), _)) = decoded.into_iter().next() else {
         return Err(Fault::corrupt("it is not one band of bytes"));
     };
     let (mask_row0, mask_col0) = (block.row * layout.block_height, block.col * layout.block_width);

@@ -1,5 +1,7 @@
 //! Pixel values of a band.
 
+use survey::wide::{Kernel, wide_kernel};
+
 /// The type of a raster's samples in memory. Files with 1, 2 or 4 bits per sample read as `U8`, half-precision floats
 /// as `F32`, as in GDAL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,6 +156,139 @@ impl Samples {
     }
 }
 
+/// A sample type.
+pub(crate) trait Sample: Copy + PartialOrd {
+    /// Whether each sample is a finite `f32`.
+    const IS_FINITE: bool;
+    /// No sample is below.
+    const LEAST: Self;
+    /// No sample is above.
+    const MOST: Self;
+    /// The sample; a 64-bit integer beyond 2⁵³ is rounded.
+    fn to_f64(self) -> f64;
+    /// The same as `to_f64() as f32`, by the shortest way.
+    fn to_f32(self) -> f32 {
+        self.to_f64() as f32
+    }
+    /// The sample that a declared nodata value stands for, if there is one.
+    fn of(value: f64) -> Option<Self>;
+}
+
+macro_rules! integer_sample {
+    ($($type:ty $(, $exact:ident)?);*) => { $(
+        impl Sample for $type {
+            const IS_FINITE: bool = true;
+            const LEAST: Self = Self::MIN;
+            const MOST: Self = Self::MAX;
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+            $(fn to_f32(self) -> f32 {
+                $exact::from(self)
+            })?
+            fn of(value: f64) -> Option<Self> {
+                // `as` saturates; a value outside the type, or a fraction, comes back as another number.
+                let sample = value as $type;
+                (sample as f64 == value).then_some(sample)
+            }
+        }
+    )* };
+}
+
+integer_sample!(u8, f32; i8, f32; u16, f32; i16, f32; u32; i32; u64; i64);
+
+impl Sample for f32 {
+    const IS_FINITE: bool = false;
+    const LEAST: Self = Self::NEG_INFINITY;
+    const MOST: Self = Self::INFINITY;
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+    fn of(value: f64) -> Option<Self> {
+        Some(value as Self)
+    }
+}
+
+impl Sample for f64 {
+    const IS_FINITE: bool = false;
+    const LEAST: Self = Self::NEG_INFINITY;
+    const MOST: Self = Self::INFINITY;
+    fn to_f64(self) -> f64 {
+        self
+    }
+    fn of(value: f64) -> Option<Self> {
+        Some(value)
+    }
+}
+
+/// Samples of a band, all of them finite, lie between these.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// The smallest.
+    pub low: f64,
+    /// The largest.
+    pub high: f64,
+}
+
+/// Samples that are looked at side by side.
+const LANES: usize = 32;
+
+/// Finds the [`Bounds`] of samples that come in parts.
+pub(crate) struct Extremes<T> {
+    low: [T; LANES],
+    high: [T; LANES],
+    is_finite: bool,
+}
+
+impl<T: Sample> Extremes<T> {
+    /// Of none so far.
+    pub(crate) fn new() -> Self {
+        Self { low: [T::MOST; LANES], high: [T::LEAST; LANES], is_finite: true }
+    }
+
+    /// Takes more samples in.
+    pub(crate) fn take(&mut self, samples: &[T]) {
+        wide_kernel(Take { extremes: self, samples });
+    }
+
+    /// The bounds of what was taken, if all of it is finite.
+    pub(crate) fn bounds(&self) -> Option<Bounds> {
+        let ends = self.low.iter().zip(&self.high).map(|(low, high)| (low.to_f64(), high.to_f64()));
+        let nothing = Bounds { low: f64::INFINITY, high: f64::NEG_INFINITY };
+        let both = |all: Bounds, (low, high)| Bounds { low: all.low.min(low), high: all.high.max(high) };
+        self.is_finite.then(|| ends.fold(nothing, both))
+    }
+}
+
+/// Samples that are to be taken in.
+struct Take<'a, T> {
+    extremes: &'a mut Extremes<T>,
+    samples: &'a [T],
+}
+
+impl<T: Sample> Kernel for Take<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { extremes: Extremes { low, high, is_finite }, samples } = self;
+        if !T::IS_FINITE {
+            *is_finite &= samples.iter().fold(true, |all, sample| all & sample.to_f64().is_finite());
+        }
+        let (mut lows, mut highs) = (*low, *high);
+        let (chunks, rest) = samples.as_chunks::<LANES>();
+        let mut take = |samples: &[T]| {
+            for ((low, high), &sample) in lows.iter_mut().zip(&mut highs).zip(samples) {
+                *low = if sample < *low { sample } else { *low };
+                *high = if sample > *high { sample } else { *high };
+            }
+        };
+        chunks.iter().for_each(|chunk| take(chunk));
+        take(rest);
+        (*low, *high) = (lows, highs);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,5 +299,27 @@ mod tests {
         assert_eq!(Samples::filled(DataType::I16, 2.5, 1), Samples::I16(vec![3]));
         assert_eq!(Samples::filled(DataType::U16, f64::NAN, 2), Samples::U16(vec![0, 0]));
         assert!(matches!(Samples::filled(DataType::F32, f64::NAN, 1), Samples::F32(v) if v[0].is_nan()));
+    }
+
+    #[test]
+    fn bounds_are_the_smallest_and_the_largest_sample_and_none_where_one_is_not_finite() {
+        fn bounds<T: Sample>(samples: &[T]) -> Option<Bounds> {
+            // In parts, which must not show.
+            let mut extremes = Extremes::new();
+            samples.chunks(77).for_each(|part| extremes.take(part));
+            extremes.bounds()
+        }
+        for count in [1_usize, 2, 31, 32, 33, 500] {
+            let samples: Vec<i16> = (0..count).map(|at| ((at * 7919) % 3001) as i16 - 1500).collect();
+            let [low, high] = [samples.iter().min(), samples.iter().max()].map(|end| f64::from(*end.unwrap()));
+            assert_eq!(bounds(&samples), Some(Bounds { low, high }), "{count}");
+            let mut floats: Vec<f32> = samples.iter().map(|&sample| f32::from(sample)).collect();
+            assert_eq!(bounds(&floats), Some(Bounds { low, high }), "{count}");
+            for value in [f32::NAN, f32::INFINITY] {
+                floats[count / 2] = value;
+                assert_eq!(bounds(&floats), None, "{count}");
+            }
+        }
+        assert_eq!(bounds(&[u64::MAX, 0]), Some(Bounds { low: 0.0, high: 18_446_744_073_709_551_616.0 }));
     }
 }

@@ -24,7 +24,8 @@ use crate::store::RemoteFile;
 use crate::warp::Warp;
 use crate::warp::geometry::Sampling;
 use crate::warp::mask_plane::{Lookup, MaskPlane, NoMask, PixelGrid};
-use crate::warp::source::{BandSource, MaskRows, Region, Scaling};
+use crate::warp::source::{MaskRows, Region};
+use crate::warp::values::{BandSource, Scaling};
 
 /// For each thread a job may be next in line, with two scenes: what is fetched ahead for all of them takes at most half of what is
 /// kept of blocks.

@@ -36,6 +36,18 @@ pub fn scene_rect(grid: &Grid, scene: &Scene, bands: &[BandName]) -> Result<Opti
     Ok(common)
 }
 
+/// The pixel (row, column) of the grid that begins where the first pixel of the first of `bands` does, as far as the plan knows:
+/// there the blocks of its file begin. `None` where it has no place on the grid.
+///
+/// # Errors
+/// [`ImageryError::Crs`] for a CRS that is unknown.
+pub fn scene_corner(grid: &Grid, scene: &Scene, bands: &[BandName]) -> Result<Option<[i32; 2]>, ImageryError> {
+    let band = bands.first().and_then(|name| scene.band(name));
+    let Some(asset) = band.and_then(|band| scene.assets.get(usize::from(band.asset))) else { return Ok(None) };
+    let geometry = Geometry::new(grid, &asset.crs, asset.transform, asset.width, asset.height)?;
+    Ok(geometry.place(0.0, 0.0).map(|(row, col)| [whole(row.round()), whole(col.round())]))
+}
+
 fn asset_rect(grid: &Grid, asset: &Asset) -> Result<Option<PixelRect>, ImageryError> {
     let geometry = Geometry::new(grid, &asset.crs, asset.transform, asset.width, asset.height)?;
     let (width, height) = (f64::from(asset.width), f64::from(asset.height));
@@ -46,9 +58,12 @@ fn asset_rect(grid: &Grid, asset: &Asset) -> Result<Option<PixelRect>, ImageryEr
         let (low, high) = bounds.unwrap_or(((row, col), (row, col)));
         Some(((low.0.min(row), low.1.min(col)), (high.0.max(row), high.1.max(col))))
     });
-    let whole = |value: f64| value.clamp(-f64::from(MAX_INDEX), f64::from(MAX_INDEX)) as i32;
     Ok(bounds.map(|(low, high)| {
         PixelRect::new(whole(low.0.floor()), whole(low.1.floor()), whole(high.0.ceil()), whole(high.1.ceil()))
             .grown(SLACK_PX)
     }))
+}
+
+fn whole(value: f64) -> i32 {
+    value.clamp(-f64::from(MAX_INDEX), f64::from(MAX_INDEX)) as i32
 }

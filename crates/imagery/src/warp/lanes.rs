@@ -103,7 +103,8 @@ fn weigh(weights: &[[f32; LANES]], samples: &[[f32; LANES]], before: usize) -> [
 mod tests {
     use super::*;
     use crate::cog::{Block, Samples};
-    use crate::warp::source::{BandSource, Region, Scaling, WindowBuilder};
+    use crate::warp::source::{Region, WindowBuilder};
+    use crate::warp::values::{BandSource, Scaling};
 
     const SIDE: u32 = 60;
 
@@ -117,7 +118,12 @@ mod tests {
         let source = |index| BandSource { index, scaling: Scaling::PLAIN, nodata: vec![] };
         let mut builder = WindowBuilder::new(whole, [1, 1], (SIDE, SIDE), vec![source(0), source(1)], None);
         let samples = |band: u32| Samples::F32((0..SIDE * SIDE).map(|at| noise(at + band * 77_777)).collect());
-        builder.add(&Block { rows: SIDE, cols: SIDE, bands: vec![samples(0), samples(1)], mask: None }, 0, 0, &[]);
+        builder.add(
+            &Block { rows: SIDE, cols: SIDE, bands: vec![samples(0), samples(1)], bounds: vec![], mask: None },
+            0,
+            0,
+            &[],
+        );
         builder.finish()
     }
 

@@ -4,7 +4,7 @@
 //! * [`geometry`]: where the grid's pixels lie in a raster, and which level it is read from.
 //! * [`control`]: the same on a control grid in integers.
 //! * [`kernel`]: the weights.
-//! * [`source`]: the raster's pixels that are needed.
+//! * [`source`]: the raster's pixels that are needed; [`values`]: what their samples stand for.
 //! * [`masks`], [`mask_plane`]: what masks say of them.
 //! * [`resample`]: the pixels of the grid; `lanes`: many of them at a time.
 //! * [`copy`]: the same where they coincide with the raster's; `view`: without a copy.
@@ -29,6 +29,7 @@ pub(crate) mod resample;
 pub(crate) mod source;
 #[cfg(test)]
 mod tests;
+pub(crate) mod values;
 mod view;
 
 use std::sync::Arc;
@@ -42,7 +43,8 @@ use self::control::Control;
 use self::geometry::{Geometry, Sampling};
 use self::kernel::Kernel;
 use self::resample::Resampled;
-use self::source::{BandSource, MaskRows, Region, WindowBuilder};
+use self::source::{MaskRows, Region, WindowBuilder};
+use self::values::BandSource;
 use self::view::MosaicBuilder;
 use crate::cog::Block;
 

@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use survey::raster::PixelState;
-use survey::wide::{Kernel, wide_kernel};
 
-use crate::cog::{Block, Samples, each};
+use super::values::{BandSource, find_missing, is_whole, put_values};
+use crate::cog::Block;
 
 /// States as bytes: [`PixelState`]'s discriminants.
 pub(crate) const VALID: u8 = PixelState::Valid as u8;
@@ -76,55 +76,6 @@ impl Region {
             y0: self.y0.min(other.y0),
             x1: self.x1.max(other.x1),
             y1: self.y1.max(other.y1),
-        }
-    }
-}
-
-/// No integer sample is larger: 2⁶⁴.
-const LARGEST_INTEGER: f64 = 18_446_744_073_709_551_616.0;
-
-/// A band that is read of a file.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct BandSource {
-    /// Band of the file, from 0.
-    pub(crate) index: usize,
-    /// What makes a value of a sample.
-    pub(crate) scaling: Scaling,
-    /// Samples that mean "no data".
-    pub(crate) nodata: Vec<f64>,
-}
-
-impl BandSource {
-    /// Samples of a type that mean "no data".
-    #[inline(always)]
-    fn missing<T: Sample>(&self) -> Vec<T> {
-        self.nodata.iter().filter_map(|&value| T::of(value)).collect()
-    }
-
-    /// Whether each sample of a type has a value that is finite.
-    #[inline(always)]
-    fn is_finite<T: Sample>(&self) -> bool {
-        T::IS_FINITE && self.scaling.scale.abs() * LARGEST_INTEGER + self.scaling.offset.abs() < f64::from(f32::MAX)
-    }
-}
-
-/// Sample × scale + offset is the value.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Scaling {
-    pub(crate) scale: f64,
-    pub(crate) offset: f64,
-}
-
-impl Scaling {
-    pub(crate) const PLAIN: Self = Self { scale: 1.0, offset: 0.0 };
-
-    /// The value of a sample. Adding zero makes −0 a 0, so that a value that is copied has the bytes of one that a kernel gives.
-    #[inline(always)]
-    fn value<T: Sample>(&self, sample: T) -> f32 {
-        if *self == Self::PLAIN {
-            sample.to_f32() + 0.0
-        } else {
-            (sample.to_f64() * self.scale + self.offset) as f32 + 0.0
         }
     }
 }
@@ -263,6 +214,7 @@ impl WindowBuilder {
             return;
         }
         let width = part.width();
+        let is_whole = is_whole(block, &self.bands);
         let mut states = vec![VALID; width];
         // Averaged pixels pass through a row of their own; others are put where they belong at once.
         let mut rows: Vec<Vec<f32>> = match self.sums {
@@ -280,7 +232,9 @@ impl WindowBuilder {
                 match block.bands.get(band.index) {
                     Some(samples) => {
                         put_values(samples, range.clone(), band, values);
-                        find_missing(samples, range.clone(), band, &mut states);
+                        if !is_whole {
+                            find_missing(samples, range.clone(), band, &mut states);
+                        }
                     }
                     None => states.fill(NODATA),
                 }
@@ -391,160 +345,14 @@ pub(crate) fn combine_masks(
     }
 }
 
-/// A sample type.
-trait Sample: Copy + PartialEq {
-    /// Whether each sample is a finite `f32`.
-    const IS_FINITE: bool;
-    fn to_f64(self) -> f64;
-    /// The same as `to_f64() as f32`, by the shortest way.
-    fn to_f32(self) -> f32 {
-        self.to_f64() as f32
-    }
-    /// The sample that a declared nodata value stands for, if there is one.
-    fn of(value: f64) -> Option<Self>;
-}
-
-macro_rules! integer_sample {
-    ($($type:ty $(, $exact:ident)?);*) => { $(
-        impl Sample for $type {
-            const IS_FINITE: bool = true;
-            fn to_f64(self) -> f64 {
-                self as f64
-            }
-            $(fn to_f32(self) -> f32 {
-                $exact::from(self)
-            })?
-            fn of(value: f64) -> Option<Self> {
-                // `as` saturates; a value outside the type, or a fraction, comes back as another number.
-                let sample = value as $type;
-                (sample as f64 == value).then_some(sample)
-            }
-        }
-    )* };
-}
-
-integer_sample!(u8, f32; i8, f32; u16, f32; i16, f32; u32; i32; u64; i64);
-
-impl Sample for f32 {
-    const IS_FINITE: bool = false;
-    fn to_f64(self) -> f64 {
-        f64::from(self)
-    }
-    fn of(value: f64) -> Option<Self> {
-        Some(value as Self)
-    }
-}
-
-impl Sample for f64 {
-    const IS_FINITE: bool = false;
-    fn to_f64(self) -> f64 {
-        self
-    }
-    fn of(value: f64) -> Option<Self> {
-        Some(value)
-    }
-}
-
-/// Samples on the way to values.
-struct PutValues<'a, T> {
-    samples: &'a [T],
-    band: &'a BandSource,
-    values: &'a mut [f32],
-}
-
-impl<T: Sample> Kernel for PutValues<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { samples, band, values } = self;
-        let scaling = band.scaling;
-        let pixels = values.iter_mut().zip(samples);
-        // Each loop by itself: the compiler does not see that the scaling is the same for all.
-        if scaling == Scaling::PLAIN {
-            pixels.for_each(|(value, &sample)| *value = sample.to_f32() + 0.0);
-        } else {
-            pixels.for_each(|(value, &sample)| *value = scaling.value(sample));
-        }
-        if !band.is_finite::<T>() {
-            values.iter_mut().for_each(|value| *value = if value.is_finite() { *value } else { 0.0 });
-        }
-    }
-}
-
-/// Samples of which some may be missing.
-struct FindMissing<'a, T> {
-    samples: &'a [T],
-    band: &'a BandSource,
-    states: &'a mut [u8],
-}
-
-impl<T: Sample> Kernel for FindMissing<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { samples, band, states } = self;
-        let nodata: Vec<T> = band.missing();
-        // Most rows miss nothing; to know that, one look without branches is enough.
-        let has_nodata =
-            nodata.iter().any(|&missing| samples.iter().fold(false, |any, &sample| any | (sample == missing)));
-        let is_finite = band.is_finite::<T>()
-            || samples.iter().fold(true, |all, &sample| all & band.scaling.value(sample).is_finite());
-        if !has_nodata && is_finite {
-            return;
-        }
-        for (&sample, state) in samples.iter().zip(states) {
-            if nodata.contains(&sample) || !band.scaling.value(sample).is_finite() {
-                *state = combine(*state, NODATA);
-            }
-        }
-    }
-}
-
-/// The values of a range of a band's samples; 0 for those that are none or not there.
-pub(crate) fn put_values(samples: &Samples, range: Range<usize>, band: &BandSource, values: &mut [f32]) {
-    each!(samples, all => match all.get(range) {
-        Some(samples) => wide_kernel(PutValues { samples, band, values }),
-        None => values.fill(0.0),
-    });
-}
-
-/// Marks the pixels for which a band has no value.
-pub(crate) fn find_missing(samples: &Samples, range: Range<usize>, band: &BandSource, states: &mut [u8]) {
-    each!(samples, all => match all.get(range) {
-        Some(samples) => wide_kernel(FindMissing { samples, band, states }),
-        None => states.fill(NODATA),
-    });
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::values::Scaling;
     use super::*;
+    use crate::cog::Samples;
 
     fn band(nodata: Vec<f64>) -> BandSource {
         BandSource { index: 0, scaling: Scaling { scale: 0.5, offset: 1.0 }, nodata }
-    }
-
-    #[test]
-    fn nodata_nan_and_infinity_are_no_values_whatever_the_type() {
-        let run = |samples: Samples, nodata: Vec<f64>| {
-            let (mut values, mut states) = (vec![9.0; 3], vec![VALID; 3]);
-            put_values(&samples, 0..3, &band(nodata.clone()), &mut values);
-            find_missing(&samples, 0..3, &band(nodata), &mut states);
-            (values, states)
-        };
-        assert_eq!(
-            run(Samples::F32(vec![f32::NAN, f32::INFINITY, 2.0]), vec![]),
-            (vec![0.0, 0.0, 2.0], vec![NODATA, NODATA, VALID])
-        );
-        // −3.4028234663852886e38, as GDAL writes it, is a float; 0.1 has no exact double.
-        let float = Samples::F32(vec![f32::MIN, 0.1, 4.0]);
-        assert_eq!(run(float, vec![-3.402_823_466_385_288_6e38, 0.1]).1, [NODATA, NODATA, VALID]);
-        // A nodata value that the type cannot hold matches nothing.
-        assert_eq!(run(Samples::U8(vec![0, 255, 1]), vec![-1.0, 256.0]).1, [VALID, VALID, VALID]);
-        // What there is in the place of a value means nothing.
-        assert_eq!(run(Samples::U8(vec![0, 255, 1]), vec![0.0]), (vec![1.0, 128.5, 1.5], vec![NODATA, VALID, VALID]));
     }
 
     #[test]
@@ -553,13 +361,18 @@ mod tests {
         let region = Region { x0: 0, y0: 0, x1: 3, y1: 1 };
         let mut builder = WindowBuilder::new(region, [2, 2], (5, 2), bands, None);
         let samples = Samples::U16(vec![10, 20, 0, 8, 30, 0, 30, 0, 0, 50]);
-        builder.add(&Block { rows: 2, cols: 5, bands: vec![samples], mask: None }, 0, 0, &[]);
+        builder.add(&Block { rows: 2, cols: 5, bands: vec![samples], bounds: vec![], mask: None }, 0, 0, &[]);
         let window = builder.finish();
         assert_eq!(window.states(0, 0, 3), [VALID, NODATA, VALID]);
         assert_eq!(window.values(0, 0, 0, 3), [20.0, 8.0, 40.0]);
 
         let mut builder = WindowBuilder::new(region, [2, 2], (5, 2), vec![band(vec![])], None);
-        builder.add(&Block { rows: 2, cols: 3, bands: vec![Samples::U8(vec![1; 6])], mask: None }, 0, 0, &[]);
+        builder.add(
+            &Block { rows: 2, cols: 3, bands: vec![Samples::U8(vec![1; 6])], bounds: vec![], mask: None },
+            0,
+            0,
+            &[],
+        );
         builder.add_unreadable(Region { x0: 3, y0: 0, x1: 5, y1: 2 });
         assert_eq!(builder.finish().states(0, 0, 3), [VALID, UNREADABLE, UNREADABLE]);
     }

@@ -3,7 +3,7 @@
 use survey::grid::{GeoTransform, Grid};
 use survey::raster::Plane;
 
-use super::source::Scaling;
+use super::values::Scaling;
 
 use super::geometry::Geometry;
 use super::*;
@@ -63,7 +63,7 @@ impl Picture {
         } else {
             Samples::F32(self.samples.clone())
         };
-        let block = Block { rows: self.height, cols: self.width, bands: vec![samples], mask: None };
+        let block = Block { rows: self.height, cols: self.width, bands: vec![samples], bounds: vec![], mask: None };
         let mut builder = warp.builder(region, (self.width, self.height), self.block_bytes, bands, None);
         builder.add(Arc::new(block), 0, 0, &[]);
         if let Some(region) = self.unreadable {

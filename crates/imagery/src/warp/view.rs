@@ -8,7 +8,8 @@ use survey::grid::PixelRect;
 use survey::raster::{BandPlane, PixelState, Pixels, Plane};
 
 use super::copy::shifted;
-use super::source::{BandSource, MaskRows, NODATA, Region, UNREADABLE, VALID, combine_masks, find_missing, put_values};
+use super::source::{MaskRows, NODATA, Region, UNREADABLE, VALID, combine_masks};
+use super::values::{BandSource, find_missing, is_whole, put_values};
 use crate::cog::Block;
 
 /// Puts blocks of a level together to a [`Mosaic`], and says which of its pixels may be used.
@@ -62,11 +63,16 @@ impl MosaicBuilder {
         if part.is_empty() {
             return;
         }
+        let is_whole =
+            is_whole(&block, &self.bands) && block.mask.is_none() && self.alpha.is_none() && masks.is_empty();
         for row in part.y0..part.y1 {
             let start = (row - y) as usize * whole.width() + (part.x0 - x) as usize;
             let range = start..start + part.width();
             let states = states_of(&mut self.states, self.region, part, row);
             states.fill(VALID);
+            if is_whole {
+                continue;
+            }
             for band in &self.bands {
                 match block.bands.get(band.index) {
                     Some(samples) => find_missing(samples, range.clone(), band, states),
@@ -97,7 +103,9 @@ impl MosaicBuilder {
     /// The bands; 0 where the state of the file is not `Valid`.
     pub(crate) fn finish(mut self, state: &Plane<PixelState>) -> Vec<BandPlane> {
         self.mosaic.blocks.sort_by_key(|(region, _)| (region.y0, region.x0));
-        if state.data().iter().any(|&state| state != PixelState::Valid) {
+        let is_valid =
+            |states: &[PixelState]| states.iter().fold(true, |all, &state| all & (state == PixelState::Valid));
+        if !state.data().chunks(1024).all(is_valid) {
             self.mosaic.missing = Some(state.clone());
         }
         let mosaic = Arc::new(self.mosaic);
@@ -163,7 +171,7 @@ impl Pixels for View {
 mod tests {
     use super::*;
     use crate::cog::Samples;
-    use crate::warp::source::Scaling;
+    use crate::warp::values::Scaling;
 
     #[test]
     fn runs_go_on_from_block_to_block_and_are_0_where_there_is_none() {
@@ -171,7 +179,16 @@ mod tests {
         let block = |x0: i64, y0: i64| {
             let samples = (0..12).map(|at| (10 * (y0 + at / 4) + x0 + at % 4) as u16).collect();
             let region = Region { x0, y0, x1: x0 + 4, y1: y0 + 3 };
-            (region, Arc::new(Block { rows: 3, cols: 4, bands: vec![Samples::U16(samples)], mask: None }))
+            (
+                region,
+                Arc::new(Block {
+                    rows: 3,
+                    cols: 4,
+                    bands: vec![Samples::U16(samples)],
+                    bounds: vec![None],
+                    mask: None,
+                }),
+            )
         };
         let blocks = [(8, 3), (0, 0), (4, 0), (8, 0), (0, 3)].map(|(x, y)| block(x, y)).to_vec();
         let rect = PixelRect::new(-102, 50, -94, 64);

@@ -1,16 +1,16 @@
 //! Calibrate: what is to be known of a scene pair before its pixels are compared.
 //!
-//! The sample is a function of the two scenes and the grid alone. Cells of the pair's overlap are taken in the order of
-//! their hash, as many as [`sampled_cells`] says. Cells that hold next to nothing in common are passed over.
+//! The sample is a function of the two scenes and the grid alone. Squares of the pair's overlap are taken in the order of
+//! their cells' hash, as many as [`sampled_cells`] says. Those that hold next to nothing in common are passed over.
 
 use std::sync::Arc;
 
 use analysis::calibrate::{self, CellSample};
 use futures::{StreamExt, TryStreamExt};
 use imagery::ReadScene;
-use imagery::scene_reader::scene_rect;
+use imagery::scene_reader::{scene_corner, scene_rect};
 use survey::calibration::{Registration, sampled_cells};
-use survey::grid::{Cell, PixelRect};
+use survey::grid::{CELL_PX, Cell, PixelRect};
 use survey::job::Job;
 use survey::raster::PixelState;
 use tracing::Instrument;
@@ -22,8 +22,8 @@ use crate::error::JobError;
 const LEAST_COMMON: usize = 20;
 /// Cells that are looked at per cell that is wanted.
 const TRIES: u64 = 4;
-/// Cells that are read at the same time.
-const CELLS_AT_ONCE: usize = 4;
+/// Squares that are read at the same time: from afar all wait for the same answer.
+const SQUARES_AT_ONCE: usize = 16;
 
 /// Calibrates a pair of the plan.
 pub(super) async fn run(
@@ -40,29 +40,33 @@ pub(super) async fn run(
         .and_then(|(before, after)| before.intersection(&after))
         .ok_or_else(|| refused("they share no ground"))?;
     let bands = scene_pair.before_bands.len() + scene_pair.after_bands.len();
-    let (wanted, candidates) = sample(overlap, bands as u64);
+    let corner = scene_corner(&plan.grid, before, &scene_pair.before_bands)?.unwrap_or_default();
+    let (wanted, candidates) = sample(overlap, corner, bands as u64);
 
     let mut stats = JobStats::default();
     let identity = Registration::default();
     let mut samples: Vec<CellSample> = Vec::with_capacity(wanted);
-    let mut reads = futures::stream::iter(candidates.into_iter().map(|cell| {
-        let rect = part_of(cell, overlap);
-        async move {
-            let earlier = context.reader.read(&plan.grid, before, &scene_pair.before_bands, rect, &identity);
-            let later = context.reader.read(&plan.grid, after, &scene_pair.after_bands, rect, &identity);
-            futures::try_join!(earlier, later)
-        }
-    }))
-    .buffered(CELLS_AT_ONCE);
+    let read = |rect: PixelRect| async move {
+        let earlier = context.reader.read(&plan.grid, before, &scene_pair.before_bands, rect, &identity);
+        let later = context.reader.read(&plan.grid, after, &scene_pair.after_bands, rect, &identity);
+        futures::try_join!(earlier, later)
+    };
+    let mut candidates = candidates.into_iter();
     while samples.len() < wanted {
-        let Some((earlier, later)) = reads.try_next().instrument(tracing::info_span!("fetch")).await? else { break };
-        stats.add(earlier.fetched.into());
-        stats.add(later.fetched.into());
-        if has_common_ground(&earlier, &later) {
-            samples.push(CellSample { before: earlier.window, after: later.window });
+        // As many as are still wanted, and no more: what is read in vain would be fetched in vain.
+        let next: Vec<_> = candidates.by_ref().take(wanted - samples.len()).map(read).collect();
+        if next.is_empty() {
+            break;
+        }
+        let mut reads = futures::stream::iter(next).buffered(SQUARES_AT_ONCE);
+        while let Some((earlier, later)) = reads.try_next().instrument(tracing::info_span!("fetch")).await? {
+            stats.add(earlier.fetched.into());
+            stats.add(later.fetched.into());
+            if has_common_ground(&earlier, &later) {
+                samples.push(CellSample { before: earlier.window, after: later.window });
+            }
         }
     }
-    drop(reads);
     if samples.is_empty() {
         return Err(refused("they share no pixel that is valid in both"));
     }
@@ -96,24 +100,24 @@ pub(super) async fn run(
     context.commit(&format!("stages/calibrations/{}", safe_key(&scene_pair.key)), bytes, stats).await
 }
 
-/// How many cells are wanted, and the cells of the overlap that are looked at, in order.
-fn sample(overlap: PixelRect, bands: u64) -> (usize, Vec<Cell>) {
+/// How many squares are wanted, and those of the overlap that are looked at, in order: cells of a lattice that begins at the
+/// earlier scene's `corner`. So do the blocks of its file, and a square that begins with a block touches one of them where another
+/// would touch four. What is left of a cell at the edge of the overlap counts, too: a small scene is its own sample.
+fn sample(overlap: PixelRect, corner: [i32; 2], bands: u64) -> (usize, Vec<PixelRect>) {
     let wanted = sampled_cells(overlap, bands);
     let looked_at = usize::try_from(wanted * TRIES).unwrap_or(usize::MAX);
+    let [rows, cols] = corner.map(|at| (at + CELL_PX / 2).rem_euclid(CELL_PX) - CELL_PX / 2);
+    let square = |cell: Cell| cell.rect().moved(rows, cols).intersection(&overlap);
     // The smallest hashes, without sorting (or keeping) all cells of a large scene.
     let mut smallest: std::collections::BTreeSet<(u64, Cell)> = std::collections::BTreeSet::new();
-    for cell in overlap.cells() {
+    for cell in overlap.moved(-rows, -cols).cells() {
         smallest.insert((cell.hash(), cell));
         if smallest.len() > looked_at {
             smallest.pop_last();
         }
     }
-    (usize::try_from(wanted).unwrap_or(usize::MAX), smallest.into_iter().map(|(_, cell)| cell).collect())
-}
-
-/// The part of a cell that lies in the overlap.
-fn part_of(cell: Cell, overlap: PixelRect) -> PixelRect {
-    cell.rect().intersection(&overlap).unwrap_or_else(|| cell.rect())
+    let squares = smallest.into_iter().filter_map(|(_, cell)| square(cell));
+    (usize::try_from(wanted).unwrap_or(usize::MAX), squares.collect())
 }
 
 fn has_common_ground(before: &ReadScene, after: &ReadScene) -> bool {
@@ -126,21 +130,41 @@ fn has_common_ground(before: &ReadScene, after: &ReadScene) -> bool {
 mod tests {
     use super::*;
 
+    const SIDE: fn(i32) -> PixelRect = |cells| PixelRect::new(-700, 300, -700 + cells * 512, 300 + cells * 512);
+
     #[test]
     fn a_sixteenth_of_the_cells_is_sampled_and_at_least_sixteen_and_at_most_thirty_two() {
-        let side = |cells: i32| PixelRect::new(-700, 300, -700 + cells * 512, 300 + cells * 512);
         // A rectangle that is not aligned touches one more cell in each direction.
-        assert_eq!(sample(side(2), 8).1.len(), 9);
-        assert_eq!(sample(side(6), 8).0, 16);
-        assert_eq!(sample(side(19), 6).0, 25);
-        let (wanted, cells) = sample(side(300), 6);
-        assert_eq!((wanted, cells.len()), (29, 29 * 4));
+        assert_eq!(sample(SIDE(2), [0, 512], 8).1.len(), 9);
+        assert_eq!(sample(SIDE(6), [0, 0], 8).0, 16);
+        assert_eq!(sample(SIDE(19), [0, 0], 6).0, 25);
+        let (wanted, squares) = sample(SIDE(300), [0, -1024], 6);
+        assert_eq!((wanted, squares.len()), (29, 29 * 4));
         // Twenty bands: fewer cells, so that the sample stays within its bytes.
-        let (wanted, _) = sample(side(300), 20);
+        let (wanted, _) = sample(SIDE(300), [0, 0], 20);
         assert!(wanted as u64 * 512 * 512 * 82 <= 192 << 20 && wanted >= 8, "{wanted}");
         // Which cells does not depend on what else there is: the smallest hashes of the overlap.
-        let all: Vec<Cell> = side(300).cells().collect();
-        assert!(cells.iter().all(|cell| all.iter().filter(|other| other.hash() < cell.hash()).count() < 29 * 4));
-        assert!(cells.windows(2).all(|pair| pair[0].hash() < pair[1].hash()));
+        let hashes: Vec<u64> = squares.iter().map(|square| Cell::of(square.row1 - 1, square.col1 - 1).hash()).collect();
+        assert!(SIDE(300).cells().filter(|cell| cell.hash() < hashes[29 * 4 - 1]).count() == 29 * 4 - 1);
+        assert!(hashes.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn squares_begin_where_blocks_of_the_earlier_scene_do_and_cover_the_overlap_once() {
+        for corner in [[-700, 300], [-699, 44], [77, -12_345], [0, 0]] {
+            let (_, squares) = sample(SIDE(3), corner, 8);
+            assert_eq!(squares.iter().map(PixelRect::pixels).sum::<usize>(), SIDE(3).pixels());
+            for (index, square) in squares.iter().enumerate() {
+                let begins = |at: i32, corner: i32, edge: i32| at == edge || (at - corner) % 512 == 0;
+                assert!(begins(square.row0, corner[0], SIDE(3).row0) && begins(square.col0, corner[1], SIDE(3).col0));
+                assert!(square.rows() <= 512 && square.cols() <= 512);
+                assert!(squares[..index].iter().all(|other| other.intersection(square).is_none()));
+            }
+        }
+        // The whole scene, from its corner on, and the little more that is estimated: no square of the scene is cut.
+        let (_, squares) = sample(SIDE(3).grown(2), [-700, 300], 8);
+        assert_eq!(squares.iter().filter(|square| square.pixels() == 512 * 512).count(), 9);
+        // What is smaller than a cell, and cut by the lattice, is not lost.
+        assert!(!sample(PixelRect::new(0, 0, 3, 40), [1, 20], 8).1.is_empty());
     }
 }

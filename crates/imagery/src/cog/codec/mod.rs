@@ -13,20 +13,20 @@ use std::cell::Cell;
 
 use crate::cog::fault::{Checked, Fault};
 use crate::cog::header::{Compression, Layout};
-use crate::cog::samples::Samples;
+pub(crate) use unpack::Unpacked;
 
 /// Bytes that a thread keeps for its next block, at most: those of the usual ones.
 const KEPT: usize = 8 << 20;
 
-/// Decodes one plane of a block: one `Samples` per band that lies in it, `rows × cols` each. `stored_rows` is how many
-/// rows the encoder put in.
+/// Decodes one plane of a block: the samples of each band that lies in it, `rows × cols` each, and between what they lie.
+/// `stored_rows` is how many rows the encoder put in.
 pub(crate) fn decode_plane(
     layout: &Layout,
     encoded: &[u8],
     stored_rows: u32,
     rows: u32,
     cols: u32,
-) -> Checked<Vec<Samples>> {
+) -> Checked<Vec<Unpacked>> {
     let reversed: Vec<u8>;
     let encoded = if layout.reversed_bits {
         reversed = encoded.iter().map(|byte| byte.reverse_bits()).collect();

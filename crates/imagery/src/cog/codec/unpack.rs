@@ -2,7 +2,7 @@
 
 use crate::cog::fault::{Checked, Fault};
 use crate::cog::header::{ByteOrder, Layout, Predictor};
-use crate::cog::samples::{DataType, Samples};
+use crate::cog::samples::{Bounds, DataType, Extremes, Sample, Samples};
 
 /// The unsigned integer that holds a sample's bits.
 trait Bits: Copy + Default {
@@ -34,8 +34,11 @@ macro_rules! bits {
 }
 bits!(u8, u16, u32, u64);
 
+/// The samples of a band, and between what they lie.
+pub(crate) type Unpacked = (Samples, Option<Bounds>);
+
 /// Cuts the samples of `rows × cols` pixels out of a block's bytes.
-pub(super) fn unpack(layout: &Layout, raw: &[u8], rows: u32, cols: u32) -> Checked<Vec<Samples>> {
+pub(super) fn unpack(layout: &Layout, raw: &[u8], rows: u32, cols: u32) -> Checked<Vec<Unpacked>> {
     let shape = Shape {
         rows: rows as usize,
         cols: cols as usize,
@@ -49,7 +52,7 @@ pub(super) fn unpack(layout: &Layout, raw: &[u8], rows: u32, cols: u32) -> Check
         return Err(Fault::corrupt(format!("it has {} bytes instead of {needed}", raw.len())));
     }
     Ok(match (layout.format.data_type, layout.format.bits) {
-        (_, bits @ (1 | 2 | 4)) => shape.small(raw, bits).into_iter().map(Samples::U8).collect(),
+        (_, bits @ (1 | 2 | 4)) => shape.small(raw, bits),
         (DataType::U8, _) => shape.samples(raw, |bits: u8| bits, Samples::U8),
         (DataType::I8, _) => shape.samples(raw, u8::cast_signed, Samples::I8),
         (DataType::U16, _) => shape.samples(raw, |bits: u16| bits, Samples::U16),
@@ -74,15 +77,16 @@ struct Shape {
 }
 
 impl Shape {
-    /// One `Samples` per band.
-    fn samples<B: Bits, T: Copy + Default>(
+    /// The samples of each band.
+    fn samples<B: Bits, T: Sample + Default>(
         &self,
         raw: &[u8],
         value: impl Fn(B) -> T,
         wrap: impl Fn(Vec<T>) -> Samples,
-    ) -> Vec<Samples> {
+    ) -> Vec<Unpacked> {
         // What is appended needs no memory that was cleared first; the lines of a row stay in the nearest cache meanwhile.
-        let mut bands: Vec<Vec<T>> = (0..self.bands).map(|_| Vec::with_capacity(self.rows * self.cols)).collect();
+        let band = |_| (Vec::with_capacity(self.rows * self.cols), Extremes::new());
+        let mut bands: Vec<(Vec<T>, Extremes<T>)> = (0..self.bands).map(band).collect();
         let mut lines: Vec<Vec<T>> = vec![vec![T::default(); self.cols]; self.bands];
         let mut sums = Vec::new();
         for row in raw.chunks_exact(self.row_bytes).take(self.rows) {
@@ -94,9 +98,12 @@ impl Shape {
                 (predictor, ByteOrder::Little) => self.row(row, predictor, B::from_le, &value, &mut lines),
                 (predictor, ByteOrder::Big) => self.row(row, predictor, B::from_be, &value, &mut lines),
             }
-            bands.iter_mut().zip(&lines).for_each(|(band, line)| band.extend_from_slice(line));
+            for ((band, extremes), line) in bands.iter_mut().zip(&lines) {
+                band.extend_from_slice(line);
+                extremes.take(line);
+            }
         }
-        bands.into_iter().map(wrap).collect()
+        bands.into_iter().map(|(samples, extremes)| (wrap(samples), extremes.bounds())).collect()
     }
 
     /// A row of interleaved samples. The usual numbers of bands are taken apart in one pass, in which the sums of the
@@ -147,7 +154,7 @@ impl Shape {
     }
 
     /// Samples of 1, 2 or 4 bits, most significant first; each row begins with a byte.
-    fn small(&self, raw: &[u8], bits: u8) -> Vec<Vec<u8>> {
+    fn small(&self, raw: &[u8], bits: u8) -> Vec<Unpacked> {
         let per_byte = usize::from(8 / bits);
         let mask = (1_u8 << bits) - 1;
         let mut bands: Vec<Vec<u8>> = (0..self.bands).map(|_| Vec::with_capacity(self.rows * self.cols)).collect();
@@ -161,7 +168,12 @@ impl Shape {
                 }));
             }
         }
-        bands
+        let bounded = |samples: Vec<u8>| {
+            let mut extremes = Extremes::new();
+            extremes.take(&samples);
+            (Samples::U8(samples), extremes.bounds())
+        };
+        bands.into_iter().map(bounded).collect()
     }
 }
 
@@ -270,7 +282,9 @@ mod tests {
     fn small_samples_are_read_from_the_most_significant_bit() {
         let shape =
             Shape { rows: 2, cols: 3, bands: 1, row_bytes: 1, order: ByteOrder::Little, predictor: Predictor::None };
-        assert_eq!(shape.small(&[0b1010_0000, 0b0110_0000], 1), [[1, 0, 1, 0, 1, 1]]);
-        assert_eq!(shape.small(&[0b1101_1000, 0b0001_1000], 2), [[3, 1, 2, 0, 1, 2]]);
+        let unpacked =
+            |samples: [u8; 6], low: f64, high: f64| [(Samples::U8(samples.into()), Some(Bounds { low, high }))];
+        assert_eq!(shape.small(&[0b1010_0000, 0b0110_0000], 1), unpacked([1, 0, 1, 0, 1, 1], 0.0, 1.0));
+        assert_eq!(shape.small(&[0b1101_1000, 0b0001_1000], 2), unpacked([3, 1, 2, 0, 1, 2], 0.0, 3.0));
     }
 }
