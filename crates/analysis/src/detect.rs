@@ -141,10 +141,10 @@ pub fn detect_tile(plan: &SurveyPlan, counties: &CountyMap, tile: PixelRect, pai
     let preset = Preset::new(plan.grid.resolution_m, &plan.detector);
     let detector = Detector::of(&plan.detector);
     let around = tile.grown(preset.halo_px());
-    let evidence: Vec<(u32, PairEvidence)> = pairs
-        .iter()
-        .map(|pair| (pair.pair, pair_evidence(&pair.before, &pair.after, &pair.calibration, &preset, detector)))
-        .collect();
+    let wanted = tile.grown(preset.shape_px());
+    let evidence_of =
+        |pair: &PairPixels| pair_evidence(&pair.before, &pair.after, &pair.calibration, &preset, detector, wanted);
+    let evidence: Vec<(u32, PairEvidence)> = pairs.iter().map(|pair| (pair.pair, evidence_of(pair))).collect();
     let mut composite = compose(plan, around, evidence);
     let change = change_mask(&composite, &preset, detector);
     let group = change.dilate(preset.group_px).and(&planned_mask(plan, around)).crop(tile);
@@ -368,7 +368,7 @@ pub fn detect_pair(
     detector: &DetectorSpec,
 ) -> PairChange {
     let preset = Preset::new(resolution_m, detector);
-    let evidence = pair_evidence(before, after, calibration, &preset, Detector::of(detector));
+    let evidence = pair_evidence(before, after, calibration, &preset, Detector::of(detector), before.rect());
     let valid = Mask::from_plane(&evidence.state, |state| state == PixelState::Valid);
     let detector = Detector::of(detector);
     let raised = Mask::from_plane(&evidence.channels[detector.decides_by() as usize], |value| value > 0);

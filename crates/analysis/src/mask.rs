@@ -4,10 +4,15 @@
 //! pixels within the radius only, one of an opening or closing on pixels within twice the radius, so a window with that
 //! much halo gives the same pixels as the whole image.
 
+mod dilate;
+
 use rayon::prelude::*;
 use survey::findings::Run;
 use survey::grid::PixelRect;
 use survey::raster::Plane;
+use survey::wide::wide_kernel;
+
+use self::dilate::{BAND_ROWS, DilatedRows};
 
 /// One bit per pixel of a rectangle; rows are padded to 64-bit words whose spare bits are always 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -278,41 +283,10 @@ impl Mask {
         if radius <= 0 || self.words.is_empty() {
             return self.clone();
         }
-        // Rows dilated by each width of the disk; equal widths share one.
-        let mut widths: Vec<i32> = half_widths.to_vec();
-        widths.sort_unstable();
-        widths.dedup();
-        let cols = self.rect.cols();
-        let dilated: Vec<Vec<u64>> = widths
-            .par_iter()
-            .map(|&width| {
-                let mut words = self.words.clone();
-                let mut spaces = [Vec::new(), Vec::new()];
-                for row in words.chunks_mut(self.words_per_row) {
-                    widen(row, width as usize, cols, outside, &mut spaces);
-                }
-                words
-            })
-            .collect();
-        let rows = self.rect.rows() as i64;
         let mut words = vec![0_u64; self.words.len()];
-        words.par_chunks_mut(self.words_per_row).enumerate().for_each(|(row, out)| {
-            for dy in -i64::from(radius)..=i64::from(radius) {
-                let from = row as i64 + dy;
-                if !(0..rows).contains(&from) {
-                    if outside {
-                        out.fill(u64::MAX);
-                    }
-                    continue;
-                }
-                let width = half_widths[dy.unsigned_abs() as usize];
-                let Ok(slot) = widths.binary_search(&width) else { continue };
-                let start = from as usize * self.words_per_row;
-                for (word, source) in out.iter_mut().zip(&dilated[slot][start..start + self.words_per_row]) {
-                    *word |= source;
-                }
-            }
-            clear_spare(out, cols);
+        let bands = words.par_chunks_mut(BAND_ROWS * self.words_per_row).enumerate();
+        bands.for_each(|(band, out)| {
+            wide_kernel(DilatedRows { mask: self, half_widths, outside, first: band * BAND_ROWS, out });
         });
         Self { words, ..*self }
     }
@@ -332,6 +306,7 @@ fn packed<T: Copy>(values: &[T], set: &impl Fn(T) -> bool) -> u64 {
 }
 
 /// The `count` lowest bits.
+#[inline(always)]
 fn ones(count: usize) -> u64 {
     if count >= 64 { u64::MAX } else { (1 << count) - 1 }
 }
@@ -351,6 +326,7 @@ fn disk(radius: i32) -> Vec<i32> {
 }
 
 /// Clears the bits of a row beyond its last column.
+#[inline(always)]
 fn clear_spare(row: &mut [u64], cols: usize) {
     if let Some(last) = row.last_mut() {
         *last &= ones((cols + 63) % 64 + 1);
@@ -365,52 +341,15 @@ fn word_at(row: &[u64], at: i64) -> u64 {
 }
 
 /// The bits of the word before that are shifted in where a word is shifted up by `bits` of 0 to 63.
+#[inline(always)]
 fn before(word: u64, bits: u32) -> u64 {
     (word >> 1) >> (63 - bits)
 }
 
 /// The bits of the word after that are shifted in where a word is shifted down by `bits` of 0 to 63.
+#[inline(always)]
 fn after(word: u64, bits: u32) -> u64 {
     (word << 1) << (63 - bits)
-}
-
-/// Dilates a row by `width` pixels to both sides, in log₃(width) rounds, each of which sets what lies a step to either side. With
-/// `outside`, the pixels beyond both ends count as set. Needs two spaces to work in.
-fn widen(row: &mut [u64], width: usize, cols: usize, outside: bool, spaces: &mut [Vec<u64>; 2]) {
-    if width > 0 && row.iter().any(|&word| word != 0) {
-        // What is set beyond the ends of the row on the way may come back, and each shift looks some words further.
-        let margin = width / 64 + 1;
-        let length = row.len() + 4 * margin;
-        let [mut now, mut next] = spaces.each_mut();
-        now.clear();
-        now.resize(2 * margin, 0);
-        now.extend_from_slice(row);
-        now.resize(length, 0);
-        next.clear();
-        next.resize(length, 0);
-        let mut reach = 0;
-        while reach < width {
-            let step = (2 * reach + 1).min(width - reach);
-            let (words, bits) = (step / 64, (step % 64) as u32);
-            let shifted = |by: isize| &now[margin.wrapping_add_signed(by)..][..length - 2 * margin];
-            let by = words as isize;
-            let lower = shifted(-by).iter().zip(shifted(-by - 1));
-            let upper = shifted(by).iter().zip(shifted(by + 1));
-            let pixels = next[margin..length - margin].iter_mut().zip(shifted(0)).zip(lower.zip(upper));
-            for ((out, here), ((low, lower), (high, higher))) in pixels {
-                *out = here | low << bits | before(*lower, bits) | high >> bits | after(*higher, bits);
-            }
-            (now, next) = (next, now);
-            reach += step;
-        }
-        row.copy_from_slice(&now[2 * margin..][..row.len()]);
-    }
-    if outside {
-        for bit in (0..width.min(cols)).chain(cols.saturating_sub(width)..cols) {
-            row[bit / 64] |= 1 << (bit % 64);
-        }
-    }
-    clear_spare(row, cols);
 }
 
 #[cfg(test)]
@@ -446,7 +385,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn dilation_and_erosion_follow_the_definition(
-            rows in 1_i32..20, cols in 1_i32..150, radius in 0_i32..9, seed: u64, share in 0_u64..257,
+            rows in 1_i32..20, cols in 1_i32..150, radius in 0_i32..24, seed: u64, share in 0_u64..257,
         ) {
             let mask = random(PixelRect::new(-7, -70, rows - 7, cols - 70), seed, share);
             prop_assert_eq!(mask.dilate(radius), dilated_slowly(&mask, radius));
@@ -474,18 +413,33 @@ mod tests {
         }
     }
 
+    /// One band and several, elements that are wider than a word, and higher than a band.
     #[test]
-    fn a_row_is_widened_to_both_sides_however_far() {
-        for (cols, width) in [(1, 1), (64, 3), (65, 63), (130, 64), (200, 65), (300, 131), (70, 500)] {
-            for outside in [false, true] {
-                let mask = random(PixelRect::new(0, 0, 1, cols), 77, 3);
-                let mut row = mask.row(0).to_vec();
-                widen(&mut row, width as usize, cols as usize, outside, &mut [vec![9; 3], vec![]]);
-                let expected = Mask::from_fn(mask.rect(), |_, col| {
-                    let is_near = (col - width..=col + width).any(|near| mask.get(0, near));
-                    is_near || (outside && (col < width || col + width >= cols))
+    fn an_element_of_any_widths_reaches_as_far_as_each_of_its_rows() {
+        let elements: [&[i32]; 8] =
+            [&[1, 1], &[3, 3, 2, 1], &[4, 0], &[40, 0], &[64, 0], &[63, 65, 2], &[131, 7, 131], &[0, 500]];
+        let masks = [(1, 1), (3, 64), (5, 65), (2, 200), (300, 70), (129, 130)].map(|(rows, cols)| {
+            let rect = PixelRect::new(-9, 5, rows - 9, cols + 5);
+            let corners = Mask::from_fn(rect, |row, col| {
+                (row == rect.row0 && col == rect.col0) || (row == rect.row1 - 1 && col == rect.col1 - 1)
+            });
+            [random(rect, 77, 3), corners]
+        });
+        for mask in masks.iter().flatten() {
+            let (rows, cols) = (mask.rect().rows(), mask.rect().cols());
+            for (element, outside) in elements.into_iter().flat_map(|element| [(element, false), (element, true)]) {
+                let radius = element.len() as i32 - 1;
+                let is_set = |row: i32, col: i32| match mask.rect().contains(row, col) {
+                    true => mask.get(row, col),
+                    false => outside,
+                };
+                let expected = Mask::from_fn(mask.rect(), |row, col| {
+                    (-radius..=radius).any(|dr| {
+                        let half = element[dr.unsigned_abs() as usize];
+                        (-half..=half).any(|dc| is_set(row + dr, col + dc))
+                    })
                 });
-                assert_eq!(row, expected.words, "{cols} columns by {width}, {outside}");
+                assert_eq!(mask.dilate_with(element, outside), expected, "{rows} x {cols} by {element:?}, {outside}");
             }
         }
     }

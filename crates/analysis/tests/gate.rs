@@ -11,7 +11,7 @@
 
 use std::path::PathBuf;
 
-use analysis::calibrate::{CellSample, fit};
+use analysis::calibrate::{CellSample, fit, fit_to_all};
 use analysis::components::pieces;
 use analysis::detect::detect_pair;
 use survey::calibration::{Registration, sampled_cells};
@@ -54,14 +54,13 @@ fn the_irmad_mode_passes_the_peers_gate() {
         planes: window.planes.iter().map(|plane| plane.values().crop(rect).into()).collect(),
         state: window.state.crop(rect),
     };
-    let fitted_on = |cells: &[Cell]| {
+    let samples_of = |cells: &[Cell]| -> Vec<CellSample> {
         let sample = |cell: &Cell| CellSample { before: cut(&before, cell.rect()), after: cut(&after, cell.rect()) };
-        let samples: Vec<CellSample> = cells.iter().map(sample).collect();
-        fit(&samples, &grid, Registration::default(), &detector)
+        cells.iter().map(sample).collect()
     };
     let mut cells: Vec<Cell> = before.rect().cells().collect();
     assert_eq!(cells.len(), (before.rect().rows() / CELL_PX as usize).pow(2));
-    let calibration = fitted_on(&cells);
+    let calibration = fit_to_all(&samples_of(&cells), &grid, Registration::default(), &detector);
     let threshold = calibration.threshold.exp_m1();
     assert!((threshold / 9.877_742_727_456_024 - 1.0).abs() < 1e-6, "threshold {threshold}");
     let found = detect_pair(&before, &after, &calibration, grid.resolution_m, &detector);
@@ -73,8 +72,13 @@ fn the_irmad_mode_passes_the_peers_gate() {
     // The cells that a survey samples: the smallest hashes.
     cells.sort_by_key(|cell| (cell.hash(), *cell));
     cells.truncate(usize::try_from(sampled_cells(before.rect(), 8)).unwrap());
-    let sampled = detect_pair(&before, &after, &fitted_on(&cells), grid.resolution_m, &detector).change;
+    let calibration = fit(&samples_of(&cells), &grid, Registration::default(), &detector);
+    let sampled = detect_pair(&before, &after, &calibration, grid.resolution_m, &detector).change;
     let share = sampled.and(&found.change).count() as f64 / sampled.or(&found.change).count() as f64;
-    println!("threshold {threshold}, {large} objects; mask of a fit on {} of 256 cells: IoU {share:.4}", cells.len());
+    println!(
+        "threshold {threshold}, {large} objects; mask of a fit on {} px in {} of 256 cells: IoU {share:.4}",
+        calibration.sample_px,
+        cells.len()
+    );
     assert!(share >= 0.99, "IoU {share}");
 }

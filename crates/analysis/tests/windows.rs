@@ -66,8 +66,18 @@ fn calibrated(resolution_m: f64, bright: &[Bright]) -> (Preset, Calibration) {
 }
 
 fn evidence(rect: PixelRect, preset: &Preset, calibration: &Calibration, bright: &[Bright]) -> PairEvidence {
+    evidence_of(rect, rect, preset, calibration, bright)
+}
+
+fn evidence_of(
+    wanted: PixelRect,
+    rect: PixelRect,
+    preset: &Preset,
+    calibration: &Calibration,
+    bright: &[Bright],
+) -> PairEvidence {
     let (before, after) = (window(rect, false, bright), window(rect, true, bright));
-    pair_evidence(&before, &after, calibration, preset, Detector::Default)
+    pair_evidence(&before, &after, calibration, preset, Detector::Default, wanted)
 }
 
 #[test]
@@ -77,7 +87,10 @@ fn the_evidence_of_a_window_is_that_of_the_whole() {
         let (preset, calibration) = calibrated(resolution_m, &clouds);
         let whole = evidence(PixelRect::new(0, 0, SIZE, SIZE), &preset, &calibration, &clouds);
         for tile in [PixelRect::new(130, 120, 260, 230), PixelRect::new(201, 150, 290, 301)] {
-            let part = evidence(tile.grown(preset.halo_px()), &preset, &calibration, &clouds);
+            let around = tile.grown(preset.halo_px());
+            // What a tile's findings are made of.
+            let tile = tile.grown(preset.shape_px());
+            let part = evidence_of(tile, around, &preset, &calibration, &clouds);
             assert_eq!(part.state.crop(tile), whole.state.crop(tile), "at {resolution_m} m");
             assert_eq!(part.cover_before.crop(tile), whole.cover_before.crop(tile), "at {resolution_m} m");
             for (part, whole) in part.channels.iter().zip(&whole.channels) {

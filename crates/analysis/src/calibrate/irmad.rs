@@ -7,7 +7,7 @@
 use survey::calibration::IrMad;
 use survey::wide::{Kernel, wide_kernel};
 
-use super::chi_squared::upper_tail;
+use super::chi_squared::upper_tails;
 use super::linear::{Matrix, cholesky, solve_lower, solve_lower_transposed, svd};
 use super::moments::{Moments, moments};
 use super::sample::PairSample;
@@ -58,7 +58,7 @@ pub fn fit_from(sample: &PairSample, rounds: Rounds, start: Option<SteadyHalf>) 
     let before = sample.before_bands().len();
     let start = moments(sample, |bands, weights| match &start {
         Some(half) => half.weigh(bands, weights),
-        None => weights.resize(bands.first().map_or(0, Vec::len), 1.0),
+        None => weights.fill(1.0),
     });
     let mut solutions = vec![solve(&start, before, rounds)];
     let mut collapsed = false;
@@ -67,8 +67,8 @@ pub fn fit_from(sample: &PairSample, rounds: Rounds, start: Option<SteadyHalf>) 
         let scorer = Scorer::new(last);
         let degrees = last.rho.len();
         let weighted = moments(sample, |bands, weights| {
-            *weights = scorer.score_row(bands);
-            weights.iter_mut().for_each(|t| *t = upper_tail(degrees, *t));
+            scorer.score_row(bands, weights);
+            upper_tails(degrees, weights);
         });
         if weighted.weight < rounds.least_mean_weight * weighted.pixels as f64 || weighted.weight <= 0.0 {
             collapsed = true;
@@ -195,12 +195,9 @@ impl Scorer {
     }
 
     /// The score of each pixel of a row, the earlier scene's bands first.
-    #[must_use]
-    pub fn score_row(&self, bands: &[Vec<f32>]) -> Vec<f64> {
+    pub fn score_row(&self, bands: &[Vec<f32>], scores: &mut [f64]) {
         let bands: Vec<&[f32]> = bands.iter().map(Vec::as_slice).collect();
-        let mut scores = vec![0.0; bands.first().map_or(0, |band| band.len())];
-        wide_kernel(ScoreRow { scorer: self, bands: &bands, scores: &mut scores });
-        scores
+        wide_kernel(RowOfScores { scorer: self, bands: &bands, scores });
     }
 
     /// The same for some pixels, from the `first` on: as many as there is room for in `scores`. To be called from a [`Kernel`].
@@ -231,13 +228,13 @@ impl Scorer {
 }
 
 /// A row whose scores are wanted.
-struct ScoreRow<'a> {
+struct RowOfScores<'a> {
     scorer: &'a Scorer,
     bands: &'a [&'a [f32]],
     scores: &'a mut [f64],
 }
 
-impl Kernel for ScoreRow<'_> {
+impl Kernel for RowOfScores<'_> {
     type Output = ();
 
     #[inline(always)]

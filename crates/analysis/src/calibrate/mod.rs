@@ -24,7 +24,7 @@ use survey::spec::DetectorSpec;
 use crate::cloud::{CloudReach, mask_clouds};
 use crate::detect::Detector;
 use crate::evidence::{self, Preset, Scale};
-pub use chi_squared::upper_tail;
+pub use chi_squared::upper_tails;
 pub use irmad::Scorer;
 use irmad::{Fit, Rounds};
 pub use moved::moved;
@@ -46,6 +46,9 @@ const BELIEVED_SHARE: (f64, f64) = (0.001, 0.4);
 /// Share of the sample that can have changed: what most of a scene did is, to any statistic of the pair, what stays.
 const MOST_CHANGED: f64 = 0.5;
 
+/// Pixels that a fit is made of, at most: of a larger sample, which says no more, every second row, every third and so on.
+const MOST_FITTED_PX: u64 = 2 << 20;
+
 /// Pixels below which statistics are shaky.
 const SMALL_SAMPLE_PX: u64 = 5000;
 
@@ -66,9 +69,30 @@ pub fn wants_registration(detector: &DetectorSpec) -> bool {
     Detector::of(detector) == Detector::Default
 }
 
-/// The calibration of a pair, from samples that were read with `registration`.
+/// The calibration of a pair, from samples that were read with `registration`; of large samples, from every few rows of them.
 #[must_use]
 pub fn fit(samples: &[CellSample], grid: &Grid, registration: Registration, detector: &DetectorSpec) -> Calibration {
+    fit_to(samples, grid, registration, detector, MOST_FITTED_PX)
+}
+
+/// The same from all pixels of the samples.
+#[must_use]
+pub fn fit_to_all(
+    samples: &[CellSample],
+    grid: &Grid,
+    registration: Registration,
+    detector: &DetectorSpec,
+) -> Calibration {
+    fit_to(samples, grid, registration, detector, u64::MAX)
+}
+
+fn fit_to(
+    samples: &[CellSample],
+    grid: &Grid,
+    registration: Registration,
+    detector: &DetectorSpec,
+    most_px: u64,
+) -> Calibration {
     let preset = Preset::new(grid.resolution_m, detector);
     let blocks: Vec<CellSample>;
     let samples = if preset.block_px > 1 {
@@ -78,9 +102,9 @@ pub fn fit(samples: &[CellSample], grid: &Grid, registration: Registration, dete
         samples
     };
     // Of all that is valid, as the detection will know no better.
-    let statistics = statistics::pair_statistics(&PairSample::new(samples));
+    let statistics = statistics::pair_statistics(PairSample::new(samples));
     let clear = preset.cloud.map(|reach| without_clouds(samples, &statistics, reach));
-    let sample = PairSample::new(clear.as_deref().unwrap_or(samples));
+    let sample = PairSample::new(clear.as_deref().unwrap_or(samples)).thinned(most_px);
     let detector = Detector::of(detector);
     let fit = match detector {
         // Where buildings have a shape, light and shade decide which half is steady: measured in decision 0004.
@@ -229,8 +253,7 @@ fn difference(sample: &PairSample) -> Fit {
     } else {
         common.iter().map(|&(_, x, y)| (unit(before, x), unit(after, y - before))).unzip()
     };
-    let ones = |bands: &[Vec<f32>], weights: &mut Vec<f64>| weights.resize(bands.first().map_or(0, Vec::len), 1.0);
-    let found = moments::moments(sample, ones);
+    let found = moments::moments(sample, |_, weights| weights.fill(1.0));
     let count = a.len();
     // Scaled so that the histogram resolves it, whether the bands hold reflectances or digital numbers.
     let spread =

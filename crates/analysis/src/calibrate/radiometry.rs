@@ -3,7 +3,7 @@
 use survey::calibration::BandGain;
 use survey::scene::BandName;
 
-use super::chi_squared::upper_tail;
+use super::chi_squared::upper_tails;
 use super::irmad::Scorer;
 use super::moments::moments;
 use super::sample::PairSample;
@@ -25,8 +25,9 @@ pub fn band_gains(sample: &PairSample, scorer: &Scorer, degrees: usize) -> Vec<B
     }
     let invariant = |least: f64| {
         moments(sample, |bands, weights| {
-            let scores = scorer.score_row(bands).into_iter();
-            weights.extend(scores.map(|t| f64::from(u8::from(upper_tail(degrees, t) > least))));
+            scorer.score_row(bands, weights);
+            upper_tails(degrees, weights);
+            weights.iter_mut().for_each(|tail| *tail = f64::from(u8::from(*tail > least)));
         })
     };
     let mut found = invariant(INVARIANT[0]);

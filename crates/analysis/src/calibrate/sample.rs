@@ -15,6 +15,8 @@ const STRIP_ROWS: i32 = 64;
 /// Both scenes over the sampled cells, the bands in the order of the pair.
 pub struct PairSample<'a> {
     strips: Vec<Strip<'a>>,
+    /// Rows whose number on the grid is a multiple of this count.
+    step: i32,
     before_bands: Vec<BandName>,
     after_bands: Vec<BandName>,
 }
@@ -63,7 +65,14 @@ impl<'a> PairSample<'a> {
                 row0 = row1;
             }
         }
-        Self { strips, before_bands, after_bands }
+        Self { strips, step: 1, before_bands, after_bands }
+    }
+
+    /// The same, of which only every so many rows count: as many as hold about `most` pixels.
+    #[must_use]
+    pub fn thinned(self, most: u64) -> Self {
+        let step = i32::try_from(self.pixels().div_ceil(most.max(1))).unwrap_or(i32::MAX);
+        Self { step: self.step.saturating_mul(step.max(1)), ..self }
     }
 
     /// Bands of the earlier scene.
@@ -81,10 +90,8 @@ impl<'a> PairSample<'a> {
     /// How many pixels it has.
     #[must_use]
     pub fn pixels(&self) -> u64 {
-        let count = |strip: &Strip| -> u64 {
-            let rows = strip.rect.row0..strip.rect.row1;
-            rows.map(|row| strip.valid_cols(row).count() as u64).sum()
-        };
+        let count =
+            |strip: &Strip| -> u64 { strip.rows(self.step).map(|row| strip.valid_cols(row).count() as u64).sum() };
         self.strips.par_iter().map(count).sum()
     }
 
@@ -93,12 +100,8 @@ impl<'a> PairSample<'a> {
     pub fn first_pixel(&self) -> Option<Vec<f32>> {
         self.strips.iter().find_map(|strip| {
             let pixel = |row: i32| Some((row, strip.valid_cols(row).next()?));
-            let (row, col) = (strip.rect.row0..strip.rect.row1).find_map(pixel)?;
-            let value = |plane: &&BandPlane| {
-                let mut value = [0.0];
-                plane.copy_to(Run { row, col0: col, col1: col + 1 }, &mut value);
-                value[0]
-            };
+            let (row, col) = strip.rows(self.step).find_map(pixel)?;
+            let value = |plane: &&BandPlane| plane.run(Run { row, col0: col, col1: col + 1 }, &mut [0.0])[0];
             Some(strip.before.iter().chain(&strip.after).map(value).collect())
         })
     }
@@ -111,7 +114,7 @@ impl<'a> PairSample<'a> {
             .map(|strip| {
                 let mut value = start();
                 let mut sample = SampleRow { row: 0, cols: Vec::new(), bands: vec![Vec::new(); bands] };
-                for row in strip.rect.row0..strip.rect.row1 {
+                for row in strip.rows(self.step) {
                     strip.gather(row, &mut sample);
                     take(&mut value, &sample);
                 }
@@ -122,6 +125,12 @@ impl<'a> PairSample<'a> {
 }
 
 impl Strip<'_> {
+    /// The rows that are multiples of `step`.
+    fn rows(&self, step: i32) -> impl Iterator<Item = i32> + use<> {
+        let first = self.rect.row0 + (-self.rect.row0).rem_euclid(step);
+        (first..self.rect.row1).step_by(step.unsigned_abs() as usize)
+    }
+
     /// The columns of a row that are valid in both scenes.
     fn valid_cols(&self, row: i32) -> impl Iterator<Item = i32> {
         let run = Run { row, col0: self.rect.col0, col1: self.rect.col1 };

@@ -26,12 +26,11 @@ pub struct SteadyHalf {
 
 impl SteadyHalf {
     /// 1 for each pixel in the half, 0 for the others.
-    pub fn weigh(&self, bands: &[Vec<f32>], weights: &mut Vec<f64>) {
-        let count = bands.first().map_or(0, Vec::len);
-        weights.extend((0..count).map(|at| {
+    pub fn weigh(&self, bands: &[Vec<f32>], weights: &mut [f64]) {
+        for (at, weight) in weights.iter_mut().enumerate() {
             let is_in = self.distance(bands, at).is_some_and(|distance| distance < self.limit);
-            f64::from(u8::from(is_in))
-        }));
+            *weight = f64::from(u8::from(is_in));
+        }
     }
 
     /// How far a pixel's ratios lie from the medians; nothing where a value has no logarithm.

@@ -20,15 +20,11 @@ struct Values {
 
 /// The statistics of a sample, each scene in its own radiometry.
 #[must_use]
-pub fn pair_statistics(sample: &PairSample) -> PairStatistics {
-    // Every `step`-th row: a function of the sample alone.
-    let step = sample.pixels().div_ceil(MOST_VALUES).max(1) as i32;
+pub fn pair_statistics(sample: PairSample) -> PairStatistics {
+    let sample = sample.thinned(MOST_VALUES);
     let split = sample.before_bands().len();
     let dates = [(0, BandRoles::of(sample.before_bands())), (split, BandRoles::of(sample.after_bands()))];
     let parts = sample.by_strip(Values::default, |values, row| {
-        if row.row.rem_euclid(step) != 0 {
-            return;
-        }
         for (date, (first, roles)) in dates.iter().enumerate() {
             take_row(values, date, *first, roles, row);
         }

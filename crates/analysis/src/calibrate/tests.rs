@@ -57,7 +57,11 @@ fn gaussian_pair(rho: &[f64], rect: PixelRect, seed: u64) -> CellSample {
 fn scores(sample: &[CellSample], irmad: &IrMad) -> Vec<f64> {
     let scorer = Scorer::new(irmad);
     let pair = PairSample::new(sample);
-    let rows = pair.by_strip(Vec::new, |all, row| all.extend(scorer.score_row(&row.bands)));
+    let rows = pair.by_strip(Vec::new, |all, row| {
+        let mut scores = vec![0.0; row.cols.len()];
+        scorer.score_row(&row.bands, &mut scores);
+        all.extend(scores);
+    });
     rows.into_iter().flatten().collect()
 }
 
@@ -76,11 +80,13 @@ fn a_gaussian_pair_without_change_scores_as_chi_squared() {
     // Kolmogorov-Smirnov against the distribution with three degrees of freedom.
     let mut scores = scores(&sample, &fit.irmad);
     scores.sort_unstable_by(f64::total_cmp);
-    let count = scores.len() as f64;
+    let (count, mut tails) = (scores.len() as f64, scores.clone());
+    upper_tails(3, &mut tails);
     let furthest = scores
         .iter()
         .enumerate()
-        .map(|(rank, &t)| ((rank as f64 + 0.5) / count - (1.0 - upper_tail(3, t))).abs())
+        .zip(&tails)
+        .map(|((rank, _), tail)| ((rank as f64 + 0.5) / count - (1.0 - tail)).abs())
         .fold(0.0, f64::max);
     assert!(furthest < 0.01, "{furthest}");
 }
@@ -158,10 +164,75 @@ fn large_numbers_with_one_bit_of_noise_keep_their_variance() {
     let values: Vec<f64> = (0..rect.pixels()).map(|at| 9999.0 + (at % 2) as f64).collect();
     let scene = window(rect, &[values]);
     let sample = [CellSample { before: scene.clone(), after: scene }];
-    let found = moments::moments(&PairSample::new(&sample), |bands, weights| weights.resize(bands[0].len(), 1.0));
+    let found = moments::moments(&PairSample::new(&sample), |_, weights| weights.fill(1.0));
     assert_eq!(found.mean, [9999.5, 9999.5]);
     assert_eq!(found.covariance.at(0, 0), 0.25);
     assert_eq!(found.covariance.at(0, 1), 0.25);
+}
+
+#[test]
+fn moments_are_those_of_the_definition_however_many_bands() {
+    let rect = PixelRect::new(0, 0, 9, 21);
+    for bands in 1..=4 {
+        for others in 1..=4 {
+            let (mut before, mut after) =
+                (gaussian_pair(&vec![0.5; bands], rect, 7).before, gaussian_pair(&vec![0.7; others], rect, 8).after);
+            before.state.row_mut(3)[2..7].fill(PixelState::Cloud);
+            after.state.row_mut(5).fill(PixelState::Nodata);
+            let sample = [CellSample { before, after }];
+            let weight_of = |bands: &[f32]| 0.5 + f64::from(bands[0]).abs();
+            let found = moments::moments(&PairSample::new(&sample), |bands, weights| {
+                weights.iter_mut().zip(&bands[0]).for_each(|(weight, value)| *weight = weight_of(&[*value]));
+            });
+            let rows = PairSample::new(&sample).by_strip(Vec::new, |pixels: &mut Vec<Vec<f64>>, row| {
+                pixels.extend((0..row.cols.len()).map(|at| row.bands.iter().map(|band| f64::from(band[at])).collect()));
+            });
+            let pixels = rows.concat();
+            let weights: Vec<f64> = pixels.iter().map(|pixel| weight_of(&[pixel[0] as f32])).collect();
+            let total: f64 = weights.iter().sum();
+            let mean = |of: &dyn Fn(&[f64]) -> f64| {
+                pixels.iter().zip(&weights).map(|(pixel, weight)| weight * of(pixel)).sum::<f64>() / total
+            };
+            assert_eq!(found.pixels, pixels.len() as u64);
+            assert_eq!(found.pixels, 9 * 21 - 5 - 21);
+            for i in 0..bands + others {
+                let mean_i = mean(&|pixel| pixel[i]);
+                assert!((found.mean[i] - mean_i).abs() < 1e-9);
+                for j in 0..bands + others {
+                    let mean_j = mean(&|pixel| pixel[j]);
+                    let covariance = mean(&|pixel| (pixel[i] - mean_i) * (pixel[j] - mean_j));
+                    assert!((found.covariance.at(i, j) - covariance).abs() < 1e-9, "{bands} + {others}: {i} {j}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fit_to_a_large_sample_takes_half_of_it() {
+    let whole = [gaussian_pair(&[0.9], PixelRect::new(-10, 0, 1490, 1500), 4)];
+    let [fitted, all] = [super::fit, super::fit_to_all]
+        .map(|fit| fit(&whole, &grid(), Registration::default(), &DetectorSpec::default()));
+    assert_eq!((fitted.sample_px, all.sample_px), (1500 * 1500 / 2, 1500 * 1500));
+    assert!((fitted.irmad.rho[0] - all.irmad.rho[0]).abs() < 2e-3);
+}
+
+#[test]
+fn of_a_large_sample_every_few_rows_of_the_grid_count_whatever_the_cells() {
+    let whole = [gaussian_pair(&[0.9, 0.6], PixelRect::new(-67, 0, 190, 40), 4)];
+    let sample = || PairSample::new(&whole);
+    let all = sample().pixels();
+    for (most, step) in [(all, 1), (all - 1, 2), (all / 3, 4), (1, all)] {
+        let thinned = sample().thinned(most);
+        let rows: Vec<i32> = thinned.by_strip(Vec::new, |rows, row| rows.push(row.row)).concat();
+        let expected = (-67..190).filter(|row| i64::from(*row).rem_euclid(step as i64) == 0);
+        assert_eq!(rows, expected.collect::<Vec<_>>(), "at most {most}");
+        assert_eq!(thinned.pixels(), 40 * rows.len() as u64);
+        assert!(thinned.first_pixel().is_some());
+    }
+    let [fitted, all] = [super::fit, super::fit_to_all]
+        .map(|fit| fit(&whole, &grid(), Registration::default(), &DetectorSpec::default()));
+    assert_eq!(fitted, all, "a small sample is taken whole");
 }
 
 #[test]
@@ -179,7 +250,7 @@ fn moments_of_cells_are_those_of_the_whole() {
             CellSample { before: cut(&whole.before), after: cut(&whole.after) }
         })
         .collect();
-    let ones = |bands: &[Vec<f32>], weights: &mut Vec<f64>| weights.resize(bands[0].len(), 1.0);
+    let ones = |_: &[Vec<f32>], weights: &mut [f64]| weights.fill(1.0);
     let (a, b) = (
         moments::moments(&PairSample::new(std::slice::from_ref(&whole)), ones),
         moments::moments(&PairSample::new(&pieces), ones),
@@ -341,7 +412,7 @@ fn the_steady_half_holds_half_of_the_pixels_and_none_that_burned() {
     let pair = PairSample::new(&sample);
     let half = start::steady_half(&pair).unwrap();
     let by_row = pair.by_strip(Vec::new, |all, row| {
-        let mut weights = Vec::new();
+        let mut weights = vec![0.0; row.cols.len()];
         half.weigh(&row.bands, &mut weights);
         all.push((row.row, weights.iter().sum::<f64>()));
     });

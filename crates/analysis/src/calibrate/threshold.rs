@@ -106,21 +106,23 @@ impl Histogram {
     }
 }
 
-/// The histogram of the scores of a sample; of every second pixel in each direction only where `halved`.
+/// The histogram of the scores of a sample; where `halved`, of the pixels whose row and column are even only.
 #[must_use]
 pub fn histogram(sample: &PairSample, scorer: &super::irmad::Scorer, halved: bool) -> Histogram {
-    let parts = sample.by_strip(Histogram::default, |histogram, row| {
+    let parts = sample.by_strip(<(Histogram, Vec<f64>)>::default, |(histogram, scores), row| {
         if halved && row.row % 2 != 0 {
             return;
         }
-        for (t, col) in scorer.score_row(&row.bands).into_iter().zip(&row.cols) {
+        scores.resize(row.cols.len(), 0.0);
+        scorer.score_row(&row.bands, scores);
+        for (&t, col) in scores.iter().zip(&row.cols) {
             if !halved || col % 2 == 0 {
                 histogram.count(t);
             }
         }
     });
     let mut total = Histogram::default();
-    for part in &parts {
+    for (part, _) in &parts {
         total.absorb(part);
     }
     total

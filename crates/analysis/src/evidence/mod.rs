@@ -34,8 +34,8 @@ pub use preset::{Preset, Scale};
 use spectral::spectral_rows;
 pub(crate) use window::slide;
 
-/// Rows that are computed one after the other. The next chunk takes the sums over the rows around them again.
-const CHUNK_ROWS: usize = 256;
+/// Rows that are computed one after the other: half a tile. The next chunk takes the sums over the rows around them again.
+const CHUNK_ROWS: usize = 576;
 
 /// The evidence of one pair over a rectangle.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +49,7 @@ pub struct PairEvidence {
     pub state: Plane<PixelState>,
 }
 
-/// The evidence of a pair over the common rectangle of its windows.
+/// The evidence of a pair over the common rectangle of its windows. Of rows outside `wanted` not all of it is there.
 #[must_use]
 pub fn pair_evidence(
     before: &SceneWindow,
@@ -57,12 +57,13 @@ pub fn pair_evidence(
     calibration: &Calibration,
     preset: &Preset,
     detector: Detector,
+    wanted: PixelRect,
 ) -> PairEvidence {
     let rect = before.rect().intersection(&after.rect()).unwrap_or(PixelRect::new(0, 0, 0, 0));
     let mut state = pair_state(&before.state.crop(rect), &after.state.crop(rect));
     if preset.block_px > 1 {
         let (before, after) = in_blocks(before, after, preset.block_px);
-        let found = pair_evidence(&before, &after, calibration, &preset.of_blocks(), detector);
+        let found = pair_evidence(&before, &after, calibration, &preset.of_blocks(), detector, before.rect());
         return blocks::spread(&found, state, preset.block_px);
     }
     if let Some(reach) = preset.cloud {
@@ -73,7 +74,8 @@ pub fn pair_evidence(
     }
     let base = base_planes(before, after, &state, calibration);
     let mut planes = Found::nothing(rect);
-    planes.chunks(rect.cols()).for_each(|(first, mut chunk)| match preset.scale {
+    let row = |row: i32| (row.clamp(rect.row0, rect.row1) - rect.row0) as usize;
+    planes.chunks(rect.cols(), row(wanted.row0)..row(wanted.row1)).for_each(|(first, mut chunk)| match preset.scale {
         Scale::Fine => chunk.fine(&base, first),
         scale => {
             let rows = first..first + chunk.rows(&base);
@@ -158,14 +160,20 @@ impl Found<Plane<i16>, Plane<Cover>> {
         Self { logit: plane(), structure: plane(), growth: plane(), cover: Plane::filled(rect, Cover::Unknown) }
     }
 
-    /// Rows that are computed together, each with the first of them.
-    fn chunks(&mut self, cols: usize) -> impl ParallelIterator<Item = (usize, Found<&mut [i16], &mut [Cover]>)> {
+    /// Of some rows those that are computed together, each with the first of them.
+    fn chunks(
+        &mut self,
+        cols: usize,
+        rows: Range<usize>,
+    ) -> impl ParallelIterator<Item = (usize, Found<&mut [i16], &mut [Cover]>)> {
         let size = (CHUNK_ROWS * cols).max(1);
+        let part = rows.start * cols..rows.end.max(rows.start) * cols;
         let Self { logit, structure, growth, cover } = self;
-        let [logit, structure, growth] = [logit, structure, growth].map(|plane| plane.data_mut().par_chunks_mut(size));
-        let planes = logit.zip(structure).zip(growth).zip(cover.data_mut().par_chunks_mut(size)).enumerate();
-        planes.map(|(index, (((logit, structure), growth), cover))| {
-            (index * CHUNK_ROWS, Found { logit, structure, growth, cover })
+        let [logit, structure, growth] =
+            [logit, structure, growth].map(|plane| plane.data_mut()[part.clone()].par_chunks_mut(size));
+        let planes = logit.zip(structure).zip(growth).zip(cover.data_mut()[part].par_chunks_mut(size)).enumerate();
+        planes.map(move |(index, (((logit, structure), growth), cover))| {
+            (rows.start + index * CHUNK_ROWS, Found { logit, structure, growth, cover })
         })
     }
 

@@ -81,6 +81,12 @@ impl Preset {
         let cloud = self.cloud.map_or(0, |reach| reach.halo_px());
         // A block that holds the tile's last pixel may reach beyond it, and so may the last block of a window.
         let evidence = if self.block_px > 1 { (self.evidence_px + 2) * self.block_px } else { self.evidence_px };
-        cloud + evidence + 2 * self.open_px + 2 * self.close_px + self.group_px
+        cloud + evidence + self.shape_px()
+    }
+
+    /// Pixels around a tile on whose evidence its findings depend.
+    #[must_use]
+    pub fn shape_px(&self) -> i32 {
+        2 * self.open_px + 2 * self.close_px + self.group_px
     }
 }

@@ -66,20 +66,25 @@ fn simplified(ring: &[Corner], tolerance_px: f64) -> Vec<Corner> {
     let mut spans = vec![(0, far), (far, closed.len() - 1)];
     while let Some((from, to)) = spans.pop() {
         let (a, b) = (closed[from], closed[to]);
-        let base = (distance2(a, b) as f64).sqrt();
-        let mut worst = (tolerance_px, None);
+        let base = distance2(a, b);
+        // The distance from the side times its length, or squared where it has none.
+        let off = |at: Corner| {
+            if base == 0 {
+                return distance2(a, at);
+            }
+            let cross = i64::from(b.x - a.x) * i64::from(at.y - a.y) - i64::from(b.y - a.y) * i64::from(at.x - a.x);
+            cross.abs()
+        };
+        let mut worst = (0, None);
         for (index, &at) in closed.iter().enumerate().take(to).skip(from + 1) {
-            let off = if base == 0.0 {
-                (distance2(a, at) as f64).sqrt()
-            } else {
-                let cross = i64::from(b.x - a.x) * i64::from(at.y - a.y) - i64::from(b.y - a.y) * i64::from(at.x - a.x);
-                cross.abs() as f64 / base
-            };
+            let off = off(at);
             if off > worst.0 {
                 worst = (off, Some(index));
             }
         }
-        if let Some(index) = worst.1 {
+        let (off, index) = worst;
+        let distance = if base == 0 { (off as f64).sqrt() } else { off as f64 / (base as f64).sqrt() };
+        if let Some(index) = index.filter(|_| distance > tolerance_px) {
             keep[index] = true;
             spans.push((from, index));
             spans.push((index, to));

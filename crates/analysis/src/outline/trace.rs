@@ -124,41 +124,59 @@ fn connect_by_edges(runs: &[Run]) -> Vec<usize> {
 }
 
 /// All cracks, by the corner where they begin.
-fn cracks(runs: &[Run]) -> Vec<Crack> {
-    let mut cracks = Vec::with_capacity(runs.len() * 6);
-    let rows: Vec<(usize, &[Run])> = {
-        let mut start = 0;
-        runs.chunk_by(|a, b| a.row == b.row)
-            .map(|row| {
-                start += row.len();
-                (start - row.len(), row)
-            })
-            .collect()
-    };
-    for (index, &(start, row)) in rows.iter().enumerate() {
-        let near = |other: Option<&(usize, &[Run])>, offset: i32| -> Vec<Run> {
-            other
-                .filter(|other| other.1[0].row == row[0].row + offset)
-                .map(|other| other.1.to_vec())
-                .unwrap_or_default()
+#[derive(Default)]
+struct Cracks {
+    sorted: Vec<Crack>,
+    /// Each row of corners, and where its cracks begin.
+    rows: Vec<(i32, usize)>,
+}
+
+impl Cracks {
+    fn of(runs: &[Run]) -> Self {
+        let mut cracks = Self { sorted: Vec::with_capacity(runs.len() * 6), ..Self::default() };
+        let rows: Vec<&[Run]> = runs.chunk_by(|a, b| a.row == b.row).collect();
+        let near = |index: Option<usize>, row: i32| -> &[Run] {
+            index.and_then(|index| rows.get(index)).copied().filter(|near| near[0].row == row).unwrap_or_default()
         };
-        let above = near(index.checked_sub(1).and_then(|index| rows.get(index)), -1);
-        let below = near(rows.get(index + 1), 1);
-        for (offset, run) in row.iter().enumerate() {
-            let number = start + offset;
-            let y = run.row;
-            cracks.push(Crack { from: Corner { y, x: run.col0 }, heading: Heading::South, run: number });
-            cracks.push(Crack { from: Corner { y: y + 1, x: run.col1 }, heading: Heading::North, run: number });
-            uncovered(*run, &above, |x| {
-                cracks.push(Crack { from: Corner { y, x: x + 1 }, heading: Heading::West, run: number });
-            });
-            uncovered(*run, &below, |x| {
-                cracks.push(Crack { from: Corner { y: y + 1, x }, heading: Heading::East, run: number });
-            });
+        let mut number = 0;
+        // Cracks along the southern side of a row begin at the next row of corners.
+        let mut southern: Vec<Crack> = Vec::new();
+        for (index, row) in rows.iter().enumerate() {
+            let y = row[0].row;
+            let (above, below) = (near(index.checked_sub(1), y - 1), near(Some(index + 1), y + 1));
+            if above.is_empty() {
+                cracks.push_row(&mut southern);
+            }
+            let mut here = std::mem::take(&mut southern);
+            for run in *row {
+                let crack = |y: i32, x: i32, heading: Heading| Crack { from: Corner { y, x }, heading, run: number };
+                here.push(crack(y, run.col0, Heading::South));
+                southern.push(crack(y + 1, run.col1, Heading::North));
+                uncovered(*run, above, |x| here.push(crack(y, x + 1, Heading::West)));
+                uncovered(*run, below, |x| southern.push(crack(y + 1, x, Heading::East)));
+                number += 1;
+            }
+            cracks.push_row(&mut here);
         }
+        cracks.push_row(&mut southern);
+        cracks
     }
-    cracks.sort_unstable_by_key(|crack| (crack.from, crack.heading));
-    cracks
+
+    /// Appends the cracks that begin in a row of corners.
+    fn push_row(&mut self, row: &mut Vec<Crack>) {
+        row.sort_unstable_by_key(|crack| (crack.from.x, crack.heading));
+        self.rows.extend(row.first().map(|crack| (crack.from.y, self.sorted.len())));
+        self.sorted.append(row);
+    }
+
+    /// The index of the first crack that begins at a corner, and how many do.
+    fn at(&self, corner: Corner) -> (usize, usize) {
+        let row = self.rows.partition_point(|(y, _)| *y < corner.y);
+        let start = |row: usize| self.rows.get(row).map_or(self.sorted.len(), |(_, start)| *start);
+        let cracks = &self.sorted[start(row)..start(row + 1)];
+        let first = cracks.partition_point(|crack| crack.from.x < corner.x);
+        (start(row) + first, cracks[first..].iter().take_while(|crack| crack.from.x == corner.x).count())
+    }
 }
 
 /// Calls `column` with each column of `run` that no run of `others` (another row) holds.
@@ -174,7 +192,8 @@ fn uncovered(run: Run, others: &[Run], mut column: impl FnMut(i32)) {
 
 /// The simple closed rings of unit steps around the set, each with a run whose pixels lie to its left.
 pub(super) fn rings(runs: &[Run]) -> Vec<(Vec<Corner>, usize)> {
-    let cracks = cracks(runs);
+    let all = Cracks::of(runs);
+    let cracks = &all.sorted;
     let mut used = vec![false; cracks.len()];
     let mut rings = Vec::new();
     for start in 0..cracks.len() {
@@ -190,14 +209,13 @@ pub(super) fn rings(runs: &[Run]) -> Vec<(Vec<Corner>, usize)> {
             used[current] = true;
             path.push(current);
             let end = cracks[current].heading.step(cracks[current].from);
-            let first = cracks.partition_point(|crack| crack.from < end);
-            let leaving = cracks[first..].iter().take_while(|crack| crack.from == end).count();
+            let (first, leaving) = all.at(end);
             let next =
                 if leaving == 2 && cracks[first].heading != cracks[current].heading.left() { first + 1 } else { first };
             if leaving == 2 {
                 // Cracks from an earlier visit of this corner up to here are a ring of their own.
                 if let Some(&at) = crossings.get(&end) {
-                    rings.push(ring_of(&cracks, &path[at..]));
+                    rings.push(ring_of(cracks, &path[at..]));
                     path.truncate(at);
                     crossings.retain(|_, &mut position| position < at);
                 }
@@ -209,7 +227,7 @@ pub(super) fn rings(runs: &[Run]) -> Vec<(Vec<Corner>, usize)> {
             current = next;
         }
         if !path.is_empty() {
-            rings.push(ring_of(&cracks, &path));
+            rings.push(ring_of(cracks, &path));
         }
     }
     rings
