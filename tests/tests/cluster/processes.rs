@@ -48,11 +48,15 @@ fn killed_at_random(province: &Province) {
     let mut random = Pcg64Mcg::seed_from_u64(1);
     let (mut workers_killed, mut coordinators_killed) = (0, 0);
     let mut most_done = 0;
-    // On a busy machine a job may last longer than the pauses: these grow until something has been done between two kills.
+    // On a fast machine the survey ends soon: two of each kind are killed in turn, in the first two seconds. On a busy one a job may
+    // last longer than the pauses: these grow until something has been done between two kills.
     while workers_killed < 6 || coordinators_killed < 4 || most_done == 0 {
-        let longest = 1500 + 100 * (workers_killed + coordinators_killed) as u64;
+        let killed = workers_killed + coordinators_killed;
+        let longest = if killed < 4 { 500 } else { 1500 + 100 * killed as u64 };
         std::thread::sleep(Duration::from_millis(random.random_range(200..longest)));
-        if random.random_bool(0.4) {
+        let is_coordinators_turn =
+            if killed < 4 { coordinators_killed < workers_killed } else { random.random_bool(0.4) };
+        if is_coordinators_turn {
             coordinators_killed += usize::from(cluster.kill_coordinator());
             cluster.start_coordinator();
         } else {
