@@ -234,7 +234,7 @@ impl Mask {
     /// The pixels of the rectangle that are not set.
     #[must_use]
     pub fn complement(&self) -> Self {
-        let last = ones((self.rect.cols() + 63) % 64 + 1);
+        let last = last_word(self.rect.cols());
         let mut words: Vec<u64> = self.words.iter().map(|word| !word).collect();
         if self.words_per_row > 0 {
             words.iter_mut().skip(self.words_per_row - 1).step_by(self.words_per_row).for_each(|word| *word &= last);
@@ -311,6 +311,12 @@ fn ones(count: usize) -> u64 {
     if count >= 64 { u64::MAX } else { (1 << count) - 1 }
 }
 
+/// The bits of the last word of a row that stand for columns.
+#[inline(always)]
+fn last_word(cols: usize) -> u64 {
+    ones((cols + 63) % 64 + 1)
+}
+
 /// Half width of the disk `dr² + dc² ≤ radius²` at each distance `dr = 0 ..= radius`.
 fn disk(radius: i32) -> Vec<i32> {
     let radius = i64::from(radius);
@@ -329,7 +335,7 @@ fn disk(radius: i32) -> Vec<i32> {
 #[inline(always)]
 fn clear_spare(row: &mut [u64], cols: usize) {
     if let Some(last) = row.last_mut() {
-        *last &= ones((cols + 63) % 64 + 1);
+        *last &= last_word(cols);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use survey::wide::Kernel;
 
-use super::{Mask, after, before, clear_spare, ones};
+use super::{Mask, after, before, clear_spare, last_word};
 
 /// Rows that are dilated together: with what is around them they stay in the nearest cache.
 pub(super) const BAND_ROWS: usize = 128;
@@ -43,7 +43,7 @@ impl Kernel for DilatedRows<'_> {
         let mut now = vec![beyond; lead + (to - from) * stride + margin];
         for (row, words) in (from..to).zip(now[lead..].chunks_exact_mut(stride)) {
             words[..length].copy_from_slice(&mask.words[row * length..][..length]);
-            words[length - 1] |= beyond & !ones((cols + 63) % 64 + 1);
+            words[length - 1] |= beyond & !last_word(cols);
         }
         let mut next = now.clone();
         let mut dilated = vec![0; wanted * stride];
