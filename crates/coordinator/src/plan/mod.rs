@@ -23,7 +23,7 @@ use survey::grid::Cell;
 use survey::ids::{Digest, SurveyId};
 use survey::plan::SurveyPlan;
 use survey::scene::Scene;
-use survey::spec::SurveySpec;
+use survey::spec::{SurveySpec, WindowSection};
 use tracing::{info, info_span};
 
 pub use cost::{TileCost, TileCosts, tiles};
@@ -65,8 +65,15 @@ pub async fn plan(spec: &SurveySpec, stores: &Stores, depth: Depth) -> Result<Pl
     }
     info!(counties = source.selected.len(), "read county source");
 
-    let before = scenes(spec, stores, "before", &source.extent, depth, &mut warnings).await?;
-    let after = scenes(spec, stores, "after", &source.extent, depth, &mut warnings).await?;
+    for (window, which) in [(&spec.before, "before"), (&spec.after, "after")] {
+        catalog::allow(stores, window).map_err(PlanError::input(which))?;
+    }
+    let (before, after) = tokio::join!(
+        scenes(stores, &spec.before, "before", &source.extent, depth),
+        scenes(stores, &spec.after, "after", &source.extent, depth)
+    );
+    let ((before, of_before), (after, of_after)) = (before?, after?);
+    warnings.extend(of_before.into_iter().chain(of_after));
     let grid = grid::choose(&spec.grid, &source.whole, &before, &after)?;
     let crs = Crs::parse(&grid.crs).map_err(PlanError::input("grid.crs"))?;
     info!(crs = %grid.crs, resolution_m = grid.resolution_m, before = before.len(), after = after.len(), "chose grid");
@@ -116,15 +123,15 @@ fn planned_cells(map: &CountyMap, counties: usize) -> Vec<Cell> {
     cells.into_iter().collect()
 }
 
+/// The scenes of a window, complete, and remarks on those that are left out.
 async fn scenes(
-    spec: &SurveySpec,
     stores: &Stores,
+    window: &WindowSection,
     which: &'static str,
     extent: &LonLatBox,
     depth: Depth,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<Scene>, PlanError> {
-    let window = if which == "before" { &spec.before } else { &spec.after };
+) -> Result<(Vec<Scene>, Vec<String>), PlanError> {
+    let mut warnings = Vec::new();
     let bbox = [extent.west, extent.south, extent.east, extent.north];
     let found: Found = catalog::search(stores, window, which, bbox).await.map_err(PlanError::input(which))?;
     warnings.extend(found.refused.iter().map(|(scene, cause)| format!("{which}: scene {scene} is left out: {cause}")));
@@ -140,7 +147,7 @@ async fn scenes(
     if complete.is_empty() {
         return Err(PlanError::unfit(which, warnings.last().cloned().unwrap_or_default(), "mend or replace the files"));
     }
-    Ok(complete)
+    Ok((complete, warnings))
 }
 
 /// A search that found nothing names the key itself.

@@ -12,7 +12,7 @@ use crate::error::ImageryError;
 use crate::store::{RemoteFile, Stores, address};
 
 /// Scenes that are completed at the same time.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 
 /// Whether the metadata of an asset suffice to plan with: CRS, transform and shape are known.
 #[must_use]
@@ -82,7 +82,9 @@ pub async fn complete_all(
 }
 
 async fn complete_asset(stores: &Stores, mut asset: Asset, pin: bool) -> Result<Asset, ImageryError> {
-    if !pin && is_placed(&asset) {
+    // Only a file's head gives an ETag.
+    let is_pinned = asset.etag.is_some();
+    if is_placed(&asset) && (is_pinned || !pin) {
         return Ok(asset);
     }
     stores.check(&asset.href)?;
@@ -92,7 +94,7 @@ async fn complete_asset(stores: &Stores, mut asset: Asset, pin: bool) -> Result<
     if is_placed(&asset) {
         return Ok(asset);
     }
-    from_header(&file, asset).await
+    from_header(&file.with_pin(asset.size, asset.etag.as_deref()), asset).await
 }
 
 async fn from_header(file: &RemoteFile, mut asset: Asset) -> Result<Asset, ImageryError> {

@@ -25,6 +25,7 @@ mod static_catalog;
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
+use futures::{StreamExt, TryStreamExt};
 use survey::ids::SceneId;
 use survey::scene::Scene;
 use survey::spec::WindowSection;
@@ -114,6 +115,31 @@ impl Found {
     }
 }
 
+/// Lets documents point to what a window names: what the user wrote may be read, wherever it lies. Where two windows are searched
+/// at the same time, both are allowed first, or what is found would depend on which is faster. What no store exists for is left to
+/// [`search`], which names it.
+///
+/// # Errors
+/// None that a window of a survey file can have: an address that was resolved is one that is allowed.
+pub fn allow(stores: &Stores, window: &WindowSection) -> Result<(), ImageryError> {
+    for named in window.scenes.iter().flatten().flat_map(plain::named) {
+        if let Ok(file) = stores.resolve(named) {
+            stores.allow(&file)?;
+        }
+    }
+    let catalog = window.catalog.iter().filter_map(|catalog| address::parse(&stores.resolve(catalog).ok()?).ok());
+    for url in catalog {
+        // What a catalog points to lies beside or below it; a server's catalog may point anywhere on that server, and one
+        // in a bucket anywhere in that bucket.
+        let own = match url.scheme() {
+            "file" => address::parent(&url).to_string(),
+            _ => format!("{}/", &url[..url::Position::BeforePath]),
+        };
+        stores.allow(&own)?;
+    }
+    Ok(())
+}
+
 /// Finds the scenes of a window. `which` is `before` or `after`, for errors; `bbox` is (west, south, east, north) in
 /// degrees, where west may be greater than east: a box over the antimeridian.
 ///
@@ -126,10 +152,15 @@ pub async fn search(
     which: &str,
     bbox: [f64; 4],
 ) -> Result<Found, ImageryError> {
+    allow(stores, window)?;
     let mut gathering = Gathering::new(Query { window, bbox });
     if let Some(plain) = &window.scenes {
-        for (index, scene) in plain.iter().enumerate() {
-            let scene = plain::read(stores, scene, &format!("{which}.scenes[{index}]")).await?;
+        let reads = plain.iter().enumerate().map(|(index, scene)| async move {
+            let key = format!("{which}.scenes[{index}]");
+            plain::read(stores, scene, &key).await.map(|scene| (index, scene))
+        });
+        let mut reads = futures::stream::iter(reads).buffered(complete::AT_ONCE);
+        while let Some((index, scene)) = reads.try_next().await? {
             if gathering.found.iter().any(|other| other.scene.id == scene.id) {
                 return Err(ImageryError::Document {
                     href: format!("{which}.scenes[{index}]"),
@@ -183,13 +214,6 @@ pub async fn search(
 
 async fn read_catalog(stores: &Stores, catalog: &str, gathering: &mut Gathering<'_>) -> Result<(), ImageryError> {
     let url = address::parse(&stores.resolve(catalog)?)?;
-    // What a catalog points to lies beside or below it; a server's catalog may point anywhere on that server, and one in a
-    // bucket anywhere in that bucket.
-    let own = match url.scheme() {
-        "file" => address::parent(&url).to_string(),
-        _ => format!("{}/", &url[..url::Position::BeforePath]),
-    };
-    stores.allow(&own)?;
     let bytes = stores.document(url.as_str(), MAX_DOCUMENT).await?;
     match document::parse(&bytes, &url)? {
         Document::Items { items, whole } => {

@@ -67,15 +67,16 @@ pub(super) async fn read(stores: &Stores, plain: &PlainScene, key: &str) -> Resu
             }
         }
     }
-    // What the user wrote may be read, wherever it lies.
-    for asset in &scene.assets {
-        stores.allow(&asset.href)?;
-    }
     match complete(stores, scene, true).await {
         Ok(scene) => Ok(scene),
         Err(error @ ImageryError::Transient { .. }) => Err(error),
         Err(error) => Err(refuse(error.to_string(), "correct the scene in the survey file")),
     }
+}
+
+/// The files that a scene names, as they are written.
+pub(super) fn named(plain: &PlainScene) -> impl Iterator<Item = &str> {
+    plain.href.all().into_iter().chain(plain.mask.iter().filter_map(|mask| mask.href.as_deref()))
 }
 
 /// The asset of a file, added if it is not there.

@@ -96,6 +96,17 @@ impl RemoteFile {
         Ok(Head { size: meta.size, etag: meta.e_tag, modified: meta.last_modified })
     }
 
+    /// Its length: the pinned one, which each read is held against, or else what the store says.
+    ///
+    /// # Errors
+    /// As [`RemoteFile::head`].
+    pub async fn size(&self) -> Result<u64, ImageryError> {
+        match self.pinned_size {
+            Some(size) => Ok(size),
+            None => Ok(self.head().await?.size),
+        }
+    }
+
     /// The bytes of a range: exactly as many as asked for.
     ///
     /// # Errors

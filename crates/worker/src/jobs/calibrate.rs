@@ -22,6 +22,8 @@ use crate::error::JobError;
 const LEAST_COMMON: usize = 20;
 /// Cells that are looked at per cell that is wanted.
 const TRIES: u64 = 4;
+/// So far does a pixel's kernel reach into its neighbours, pixels of the grid, where that is about as fine as the scene.
+const KERNEL_RIM_PX: i32 = 4;
 /// Squares that are read at the same time: from afar all wait for the same answer.
 const SQUARES_AT_ONCE: usize = 16;
 
@@ -42,19 +44,21 @@ pub(super) async fn run(
     let bands = scene_pair.before_bands.len() + scene_pair.after_bands.len();
     let corner = scene_corner(&plan.grid, before, &scene_pair.before_bands)?.unwrap_or_default();
     let (wanted, candidates) = sample(overlap, corner, bands as u64);
+    let is_all = candidates.len() <= wanted;
 
     let mut stats = JobStats::default();
-    let identity = Registration::default();
     let mut samples: Vec<CellSample> = Vec::with_capacity(wanted);
-    let read = |rect: PixelRect| async move {
-        let earlier = context.reader.read(&plan.grid, before, &scene_pair.before_bands, rect, &identity);
-        let later = context.reader.read(&plan.grid, after, &scene_pair.after_bands, rect, &identity);
+    let read = |rect: PixelRect, correction: Registration| async move {
+        let unmoved = Registration::default();
+        let earlier = context.reader.read(&plan.grid, before, &scene_pair.before_bands, rect, &unmoved);
+        let later = context.reader.read(&plan.grid, after, &scene_pair.after_bands, rect, &correction);
         futures::try_join!(earlier, later)
     };
     let mut candidates = candidates.into_iter();
     while samples.len() < wanted {
         // As many as are still wanted, and no more: what is read in vain would be fetched in vain.
-        let next: Vec<_> = candidates.by_ref().take(wanted - samples.len()).map(read).collect();
+        let next = candidates.by_ref().take(wanted - samples.len());
+        let next: Vec<_> = next.map(|rect| read(rect, Registration::default())).collect();
         if next.is_empty() {
             break;
         }
@@ -82,12 +86,17 @@ pub(super) async fn run(
         })
         .await;
     if !registration.is_identity() {
+        let squares: Vec<PixelRect> = samples.iter().map(|sample| sample.before.rect()).collect();
+        let squares = squares.into_iter().map(|rect| if is_all { rect } else { without_rim(rect, &registration) });
+        let again: Vec<_> = squares.map(|rect| read(rect, registration)).collect();
+        let mut reads = futures::stream::iter(again).buffered(SQUARES_AT_ONCE);
         for sample in &mut samples {
-            let rect = sample.before.rect();
-            let read = context.reader.read(&plan.grid, after, &scene_pair.after_bands, rect, &registration);
-            let read = read.instrument(tracing::info_span!("fetch")).await?;
-            stats.add(read.fetched.into());
-            sample.after = read.window;
+            let Some((earlier, later)) = reads.try_next().instrument(tracing::info_span!("fetch")).await? else {
+                break;
+            };
+            stats.add(earlier.fetched.into());
+            stats.add(later.fetched.into());
+            *sample = CellSample { before: earlier.window, after: later.window };
         }
     }
     let (grid, detector) = (plan.grid.clone(), plan.detector.clone());
@@ -120,6 +129,22 @@ fn sample(overlap: PixelRect, corner: [i32; 2], bands: u64) -> (usize, Vec<Pixel
     (usize::try_from(wanted).unwrap_or(usize::MAX), squares.collect())
 }
 
+/// The part of a square whose pixels are found, moved and weighed with their neighbours, in the blocks that the whole square was found
+/// in, where both begin together. Without that, a shift by a tenth of a pixel would have each square read the blocks all around it.
+/// A square that is all rim stays as it is.
+fn without_rim(square: PixelRect, registration: &Registration) -> PixelRect {
+    let (first, last) = ((square.row0, square.col0), (square.row1 - 1, square.col1 - 1));
+    let corners = [first, (first.0, last.1), (last.0, first.1), last];
+    let shifts = corners.into_iter().flat_map(|(row, col)| {
+        let (row, col) = (f64::from(row), f64::from(col));
+        let moved = registration.apply(row, col);
+        [(moved.0 - row).abs(), (moved.1 - col).abs()]
+    });
+    let rim = shifts.fold(0.0, f64::max).ceil() as i32;
+    let inner = square.grown(-rim.saturating_add(KERNEL_RIM_PX).min(CELL_PX));
+    if inner.is_empty() { square } else { inner }
+}
+
 fn has_common_ground(before: &ReadScene, after: &ReadScene) -> bool {
     let states = before.window.state.data().iter().zip(after.window.state.data());
     let common = states.filter(|(a, b)| **a == PixelState::Valid && **b == PixelState::Valid).count();
@@ -147,6 +172,21 @@ mod tests {
         let hashes: Vec<u64> = squares.iter().map(|square| Cell::of(square.row1 - 1, square.col1 - 1).hash()).collect();
         assert!(SIDE(300).cells().filter(|cell| cell.hash() < hashes[29 * 4 - 1]).count() == 29 * 4 - 1);
         assert!(hashes.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn a_rim_is_as_wide_as_the_shift_and_the_kernel() {
+        let square = PixelRect::new(-512, 1024, 0, 1536);
+        let shifted = |shift_row, shift_col| Registration { shift_row, shift_col, ..Registration::default() };
+        assert_eq!(without_rim(square, &shifted(-100, 0)), square.grown(-5));
+        assert_eq!(without_rim(square, &shifted(1024, 2049)), square.grown(-7));
+        // A turn moves what is far from its centre.
+        let turned = Registration { linear: [0, 1 << 20, -(1 << 20), 0], ..Registration::default() };
+        assert_eq!(without_rim(square, &turned), square.grown(-6));
+        // Of a thin rest nothing would be left.
+        let rest = PixelRect::new(0, 0, 10, 512);
+        assert_eq!(without_rim(rest, &shifted(100, 0)), rest);
+        assert_eq!(without_rim(square, &shifted(i32::MAX, 0)), square);
     }
 
     #[test]

@@ -142,14 +142,14 @@ pub struct Raster {
 }
 
 impl Raster {
-    /// Reads the header of `file`: usually one request for its size and one for 64 KiB.
+    /// Reads the header of `file`: usually one request for 64 KiB, and before it one for the size where that is not pinned.
     ///
     /// # Errors
     /// What the store says; [`ImageryError::Corrupt`] where the header breaks the format or a limit;
     /// [`ImageryError::Unsupported`] where it needs something that is not supported.
     pub async fn open(file: &RemoteFile, limits: &Limits) -> Result<Self, ImageryError> {
         let href = file.label();
-        let file_size = file.head().await?.size;
+        let file_size = file.size().await?;
         let mut bytes = HeaderBytes::open(file, file_size, limits).await?;
         let (order, ifds) = read_ifds(&mut bytes, limits, &href).await?;
         let (info, levels) = describe(&ifds, order, limits).map_err(|fault| fault.of_file(&href))?;
