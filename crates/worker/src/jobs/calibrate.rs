@@ -22,6 +22,8 @@ use crate::error::JobError;
 const LEAST_COMMON: usize = 20;
 /// Cells that are looked at per cell that is wanted.
 const TRIES: u64 = 4;
+/// A square that is narrower is a sliver, px.
+const SLIVER_PX: usize = 8;
 /// So far does a pixel's kernel reach into its neighbours, pixels of the grid, where that is about as fine as the scene.
 const KERNEL_RIM_PX: i32 = 4;
 /// Squares that are read at the same time: from afar all wait for the same answer.
@@ -56,9 +58,8 @@ pub(super) async fn run(
     };
     let mut candidates = candidates.into_iter();
     while samples.len() < wanted {
-        // As many as are still wanted, and no more: what is read in vain would be fetched in vain.
-        let next = candidates.by_ref().take(wanted - samples.len());
-        let next: Vec<_> = next.map(|rect| read(rect, Registration::default())).collect();
+        let next = next_squares(&mut candidates, wanted - samples.len());
+        let next: Vec<_> = next.into_iter().map(|rect| read(rect, Registration::default())).collect();
         if next.is_empty() {
             break;
         }
@@ -66,7 +67,7 @@ pub(super) async fn run(
         while let Some((earlier, later)) = reads.try_next().instrument(tracing::info_span!("fetch")).await? {
             stats.add(earlier.fetched.into());
             stats.add(later.fetched.into());
-            if has_common_ground(&earlier, &later) {
+            if samples.len() < wanted && has_common_ground(&earlier, &later) {
                 samples.push(CellSample { before: earlier.window, after: later.window });
             }
         }
@@ -129,6 +130,21 @@ fn sample(overlap: PixelRect, corner: [i32; 2], bands: u64) -> (usize, Vec<Pixel
     (usize::try_from(wanted).unwrap_or(usize::MAX), squares.collect())
 }
 
+/// The next squares, as many as are still wanted and no more: what is read in vain would be fetched in vain. Slivers come beside them:
+/// most are what the overlap is estimated too large by, where nothing is to be fetched, and a round of reads that found nothing would
+/// wait for the store as long as any.
+fn next_squares(candidates: &mut impl Iterator<Item = PixelRect>, wanted: usize) -> Vec<PixelRect> {
+    let is_sliver = |square: &PixelRect| square.rows().min(square.cols()) < SLIVER_PX;
+    let (mut next, mut whole) = (Vec::new(), 0);
+    while whole < wanted
+        && let Some(square) = candidates.next()
+    {
+        whole += usize::from(!is_sliver(&square));
+        next.push(square);
+    }
+    next
+}
+
 /// The part of a square whose pixels are found, moved and weighed with their neighbours, in the blocks that the whole square was found
 /// in, where both begin together. Without that, a shift by a tenth of a pixel would have each square read the blocks all around it.
 /// A square that is all rim stays as it is.
@@ -172,6 +188,16 @@ mod tests {
         let hashes: Vec<u64> = squares.iter().map(|square| Cell::of(square.row1 - 1, square.col1 - 1).hash()).collect();
         assert!(SIDE(300).cells().filter(|cell| cell.hash() < hashes[29 * 4 - 1]).count() == 29 * 4 - 1);
         assert!(hashes.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn slivers_come_beside_the_squares_that_are_wanted() {
+        let square = |rows: i32, cols: i32| PixelRect::new(0, 0, rows, cols);
+        let mut candidates =
+            [square(2, 512), square(512, 512), square(512, 7), square(8, 8), square(512, 512)].into_iter();
+        assert_eq!(next_squares(&mut candidates, 2).len(), 4);
+        assert_eq!(next_squares(&mut candidates, 0), []);
+        assert_eq!(next_squares(&mut candidates, 3), [square(512, 512)]);
     }
 
     #[test]
