@@ -2,6 +2,7 @@
 //! which changes it, and the heartbeat, which tells the coordinator of it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,11 @@ use crate::runner::{JobFailure, Progress};
 
 /// Memory is counted in pieces of this many bytes, as admission does.
 const UNIT: u64 = 1 << 20;
+
+/// The tiles in line are worth so long a slot, or are as many as the slots, or so many times as many ...
+const IN_LINE_MS: u32 = 1000;
+/// ... at most: who comes last to a survey's end shall not find all that is left in another's line.
+const MOST_ROUNDS: u32 = 3;
 
 /// One try at a job: (epoch, counter).
 pub(crate) type AttemptId = (u64, u64);
@@ -44,11 +50,13 @@ pub(crate) struct Desk {
     pub news: Notify,
     memory: u64,
     slots: u32,
+    /// What the last tile took, milliseconds.
+    tile_ms: AtomicU32,
 }
 
 impl Desk {
     pub(crate) fn new(memory: u64, slots: u32) -> Self {
-        Self { held: Mutex::default(), news: Notify::new(), memory, slots }
+        Self { held: Mutex::default(), news: Notify::new(), memory, slots, tile_ms: AtomicU32::new(u32::MAX) }
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Held>> {
@@ -81,6 +89,9 @@ impl Desk {
             && held.report.is_none()
         {
             held.stop = None;
+            if let (Ok((_, wall)), Some(JobKey::Detect(_))) = (&ended, held.key) {
+                self.tile_ms.store(u32::try_from(wall.as_millis()).unwrap_or(u32::MAX), Ordering::Relaxed);
+            }
             held.report = Some(match ended {
                 Ok((committed, wall)) => Report::Done(committed, wall),
                 Err(failure) => Report::Failed(failure),
@@ -172,22 +183,39 @@ impl Desk {
         }
         let running = u32::try_from(request.running.len()).unwrap_or(u32::MAX);
         request.memory_free = self.memory.saturating_sub(reserved);
-        // As many again are next in line, where they are tiles and merges: calibrations and counties have nothing to fetch ahead and
-        // take long, and others may do them at once. More than slots are never asked for: a coordinator reckons with the most that it
-        // hears.
-        let are_many = held.values().all(|held| matches!(held.key, Some(JobKey::Detect(_) | JobKey::Merge(_))));
-        let in_line = if are_many { self.slots } else { 0 };
-        let room = self.slots.saturating_add(in_line).saturating_sub(running).min(self.slots);
+        // More than slots are never asked for: a coordinator reckons with the most that it hears.
+        let room = self.slots.saturating_add(self.in_line(&held)).saturating_sub(running).min(self.slots);
         request.slots = if draining { 0 } else { room };
         request
+    }
+
+    /// How many are next in line beside those that have a slot, where all are tiles and merges: calibrations and counties have nothing
+    /// to fetch ahead and take long, and others may do them at once. As many tiles again as there are slots, or more where they are
+    /// done so fast that those would be over before others are fetched. Merges, which take milliseconds and are given out before tiles,
+    /// have a line of their own: in that of the tiles they would keep tiles from coming until the last one is being done.
+    fn in_line(&self, held: &BTreeMap<AttemptId, Held>) -> u32 {
+        let mut merges = 0_u32;
+        for held in held.values() {
+            match held.key {
+                Some(JobKey::Detect(_)) => {}
+                Some(JobKey::Merge(_)) => merges += u32::from(held.report.is_none()),
+                _ => return 0,
+            }
+        }
+        let tile_ms = self.tile_ms.load(Ordering::Relaxed).max(1);
+        let rounds = (IN_LINE_MS / tile_ms).clamp(1, MOST_ROUNDS);
+        self.slots.saturating_mul(rounds).saturating_add(merges.min(self.slots))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use survey::grid::Block;
+    use survey::ids::Digest;
+    use survey::job::ObjectRef;
 
     use super::*;
+    use crate::jobs::JobStats;
 
     #[test]
     fn tiles_are_next_in_line_and_no_more_than_slots_are_asked_for() {
@@ -200,9 +228,28 @@ mod tests {
         };
         let tiles: Vec<JobKey> = (0..9).map(|x| JobKey::Detect(Block { level: 0, y: 0, x })).collect();
         assert_eq!([0, 1, 3, 4, 6, 9].map(|count| room(&tiles[..count])), [3, 3, 3, 2, 0, 0]);
+        let merges = |count| (0..count).map(|x| JobKey::Merge(Block { level: 1, y: 0, x }));
+        let with_merges = |count| tiles[..5].iter().copied().chain(merges(count)).collect::<Vec<_>>();
+        assert_eq!([0, 1, 3, 4, 9].map(|count| room(&with_merges(count))), [1, 1, 1, 0, 0]);
         for long in [JobKey::Assemble(0), JobKey::Calibrate(0)] {
             let others: Vec<JobKey> = [long].into_iter().chain(tiles.clone()).collect();
             assert_eq!([1, 2, 3, 6].map(|count| room(&others[..count])), [2, 1, 0, 0]);
         }
+    }
+
+    #[test]
+    fn tiles_that_are_done_fast_have_a_longer_line() {
+        let room = |milliseconds| {
+            let desk = Desk::new(1 << 30, 3);
+            for x in 0..6 {
+                desk.take_up((1, x as u64), "a", JobKey::Detect(Block { level: 0, y: 0, x }), 1 << 20).unwrap();
+            }
+            let object = ObjectRef { key: "a".into(), digest: Digest::of(b"a"), length: 1 };
+            let done = Committed { object, stats: JobStats::default() };
+            desk.end((1, 0), Ok((done, Duration::from_millis(milliseconds))));
+            // One of six is done.
+            desk.request("w", 1, false, Duration::ZERO).slots
+        };
+        assert_eq!([0, 300, 500, 501, 30_000].map(room), [3, 3, 3, 1, 1]);
     }
 }

@@ -66,4 +66,9 @@ pub trait JobRunner: Send + Sync + 'static {
     fn fetch_ahead<'a>(&'a self, _: &'a Work) -> BoxFuture<'a, JobStats> {
         std::future::ready(JobStats::default()).boxed()
     }
+
+    /// Whether what a job reads lies beyond a network, where an answer can take longer than the work on it.
+    fn is_far<'a>(&'a self, _: &'a Work) -> BoxFuture<'a, bool> {
+        std::future::ready(false).boxed()
+    }
 }

@@ -68,4 +68,14 @@ impl JobRunner for Surveys {
         }
         .boxed()
     }
+
+    fn is_far<'a>(&'a self, work: &'a Work) -> BoxFuture<'a, bool> {
+        async move {
+            match self.context(&work.output) {
+                Ok(context) => jobs::is_far(&context, &work.job).await,
+                Err(_) => false,
+            }
+        }
+        .boxed()
+    }
 }

@@ -24,6 +24,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// What a job still fetches when its slot is there is given up after so long: then it goes on without, and is watched as a job
 /// that gets on or does not.
 const FETCHING: Duration = Duration::from_secs(5);
+/// So many times as many fetch ahead where an answer can take longer than the work on it: while one waits, its slot does the work of
+/// others. More take memory and are no faster.
+const FAR: u32 = 2;
 /// How often one that fetches looks for a slot that nobody wants.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -31,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub(crate) struct Turns {
     slots: Arc<Semaphore>,
-    /// The next in line, as many again, who fetch what they will read.
+    /// The next in line, as many again, who fetch what they will read; [`FAR`] times as many where that lies far away.
     ahead: Arc<Semaphore>,
     budget: MemoryBudget,
 }
@@ -47,8 +50,9 @@ struct Turn {
 impl Turns {
     /// For `slots` jobs at the same time, at least one.
     pub(crate) fn new(slots: u32, budget: MemoryBudget) -> Self {
-        let of_slots = || Arc::new(Semaphore::new(slots.max(1) as usize));
-        Self { slots: of_slots(), ahead: of_slots(), budget }
+        let slots = slots.max(1) as usize;
+        let ahead = slots.saturating_mul(FAR as usize);
+        Self { slots: Arc::new(Semaphore::new(slots)), ahead: Arc::new(Semaphore::new(ahead)), budget }
     }
 
     /// Does a job when its turn comes, and says how long it took.
@@ -72,8 +76,9 @@ impl Turns {
         let comes = async {
             let (mut slot, mut fetched) = (Arc::clone(&self.slots).try_acquire_owned().ok(), JobStats::default());
             if slot.is_none() {
+                let share = if runner.is_far(work).await { 1 } else { FAR };
                 // The semaphores are never closed.
-                let _ahead = self.ahead.acquire().await;
+                let _ahead = self.ahead.acquire_many(share).await;
                 (slot, fetched) = self.slot_and_fetched(runner, work).await;
             }
             let memory = self.budget.admit(key, work.job.memory).await?;

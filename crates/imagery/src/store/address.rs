@@ -150,6 +150,12 @@ pub fn lies_under(url: &Url, prefix: &Url) -> bool {
     url.path().strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// Whether an absolute URL leads beyond a network, and not into a folder or this process' memory.
+#[must_use]
+pub fn is_far(href: &str) -> bool {
+    !["file:", "memory:"].iter().any(|scheme| href.starts_with(scheme))
+}
+
 /// How an address is named to people: a path for a file, and a URL without its query, which may hold a signature.
 #[must_use]
 pub fn label(href: &str) -> String {

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt};
+use imagery::store::address;
 use imagery::{Fetched, Output, SceneReader};
 use survey::county::CountyMap;
 use survey::ids::Digest;
@@ -57,6 +58,8 @@ pub struct LoadedPlan {
     pub plan: SurveyPlan,
     /// Its counties on the grid.
     pub counties: CountyMap,
+    /// Whether any of its scenes lies beyond a network.
+    is_far: bool,
 }
 
 /// What a job committed.
@@ -130,6 +133,11 @@ pub async fn fetch_ahead(context: &JobContext, job: &Job) -> JobStats {
     fetched.instrument(span).await.unwrap_or_default()
 }
 
+/// Whether a job's scenes lie beyond a network. A plan that cannot be read is left to the job.
+pub async fn is_far(context: &JobContext, job: &Job) -> bool {
+    context.plan(&job.plan).await.is_ok_and(|plan| plan.is_far)
+}
+
 /// What findings take is known when they are there, and not when the survey is planned. A job whose inputs would take
 /// more than its bytes does not begin: it is given more, up to what a worker has.
 ///
@@ -187,7 +195,9 @@ impl JobContext {
                 self.compute(move || {
                     let plan = proto::objects::decode_plan(&bytes).map_err(|error| bad_object(&key, &error))?;
                     let counties = CountyMap::new(&plan.grid, &plan.counties);
-                    Ok::<_, JobError>(Arc::new(LoadedPlan { plan, counties }))
+                    let is_far =
+                        plan.scenes.iter().flat_map(|scene| &scene.assets).any(|asset| address::is_far(&asset.href));
+                    Ok::<_, JobError>(Arc::new(LoadedPlan { plan, counties, is_far }))
                 })
                 .await
             })
