@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use analysis::calibrate::{self, CellSample};
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
+use futures::stream::FuturesOrdered;
 use imagery::ReadScene;
 use imagery::scene_reader::{scene_corner, scene_rect};
 use survey::calibration::{Registration, sampled_cells};
@@ -26,8 +27,6 @@ const TRIES: u64 = 4;
 const SLIVER_PX: usize = 8;
 /// So far does a pixel's kernel reach into its neighbours, pixels of the grid, where that is about as fine as the scene.
 const KERNEL_RIM_PX: i32 = 4;
-/// Squares that are read at the same time: from afar all wait for the same answer.
-const SQUARES_AT_ONCE: usize = 16;
 
 /// Calibrates a pair of the plan.
 pub(super) async fn run(
@@ -59,11 +58,11 @@ pub(super) async fn run(
     let mut candidates = candidates.into_iter();
     while samples.len() < wanted {
         let next = next_squares(&mut candidates, wanted - samples.len());
-        let next: Vec<_> = next.into_iter().map(|rect| read(rect, Registration::default())).collect();
-        if next.is_empty() {
+        // All at once: from afar all wait for the same answer. What that takes is bounded where blocks are fetched.
+        let mut reads: FuturesOrdered<_> = next.into_iter().map(|rect| read(rect, Registration::default())).collect();
+        if reads.is_empty() {
             break;
         }
-        let mut reads = futures::stream::iter(next).buffered(SQUARES_AT_ONCE);
         while let Some((earlier, later)) = reads.try_next().instrument(tracing::info_span!("fetch")).await? {
             stats.add(earlier.fetched.into());
             stats.add(later.fetched.into());
@@ -89,8 +88,7 @@ pub(super) async fn run(
     if !registration.is_identity() {
         let squares: Vec<PixelRect> = samples.iter().map(|sample| sample.before.rect()).collect();
         let squares = squares.into_iter().map(|rect| if is_all { rect } else { without_rim(rect, &registration) });
-        let again: Vec<_> = squares.map(|rect| read(rect, registration)).collect();
-        let mut reads = futures::stream::iter(again).buffered(SQUARES_AT_ONCE);
+        let mut reads: FuturesOrdered<_> = squares.map(|rect| read(rect, registration)).collect();
         for sample in &mut samples {
             let Some((earlier, later)) = reads.try_next().instrument(tracing::info_span!("fetch")).await? else {
                 break;
