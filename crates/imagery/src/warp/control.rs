@@ -9,6 +9,7 @@
 use rayon::prelude::*;
 use survey::calibration::Registration;
 use survey::grid::PixelRect;
+use survey::wide::wide;
 
 use super::geometry::{Geometry, Sampling};
 use super::kernel::{PHASE_BITS, PHASES};
@@ -197,6 +198,35 @@ impl ControlCell<'_> {
                 Some((mix(nw.0, ne.0, sw.0, se.0), mix(nw.1, ne.1, sw.1, se.1)))
             }
         }
+    }
+
+    /// [`ControlCell::locate`] along a row of the cell, from `col` on: as many as are left of it, each less `origin`, which lies near.
+    /// What comes behind means nothing. `None` where one has no place.
+    pub(crate) fn locate_row(&self, row: i32, col: i32, origin: [i64; 2]) -> Option<[[i32; CONTROL_PX as usize]; 2]> {
+        let mut places = [[0; CONTROL_PX as usize]; 2];
+        if let Place::Between([nw, ne, sw, se]) = self.place {
+            let (v, first) = (2 * i64::from(row - self.row0) + 1, 2 * i64::from(col - self.col0) + 1);
+            // As above, with what is the same for all columns taken out.
+            let mix = |places: &mut [i32], [nw, ne, sw, se]: [i64; 4], origin: i64| {
+                let (west, east) = (nw * (64 - v) + sw * v, ne * (64 - v) + se * v);
+                let (start, step) = (west * (64 - first) + east * first - (1 << 23) + (1 << 13), 2 * (east - west));
+                wide(|| {
+                    for (column, place) in (0..).zip(places) {
+                        *place = (((start + step * column) >> 14) - origin) as i32;
+                    }
+                });
+            };
+            let [x, y] = &mut places;
+            mix(x, [nw.0, ne.0, sw.0, se.0], origin[0]);
+            mix(y, [nw.1, ne.1, sw.1, se.1], origin[1]);
+            return Some(places);
+        }
+        let [xs, ys] = &mut places;
+        for ((x, y), col) in xs.iter_mut().zip(ys).zip(col..self.col0 + CONTROL_PX) {
+            let place = self.locate(row, col)?;
+            (*x, *y) = ((place.0 - origin[0]) as i32, (place.1 - origin[1]) as i32);
+        }
+        Some(places)
     }
 
     /// Whether x depends on the column alone and y on the row alone.

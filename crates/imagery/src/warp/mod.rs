@@ -6,7 +6,7 @@
 //! * [`kernel`]: the weights.
 //! * [`source`]: the raster's pixels that are needed; [`values`]: what their samples stand for.
 //! * [`masks`], [`mask_plane`]: what masks say of them.
-//! * [`resample`]: the pixels of the grid; `lanes`: many of them at a time.
+//! * [`resample`]: the pixels of the grid; `lanes`: many of them at a time, with samples that `pick` picks.
 //! * [`copy`]: the same where they coincide with the raster's; `view`: without a copy.
 //!
 //! # Which pixels are valid
@@ -25,6 +25,7 @@ pub(crate) mod kernel;
 mod lanes;
 pub(crate) mod mask_plane;
 pub mod masks;
+mod pick;
 pub(crate) mod resample;
 pub(crate) mod source;
 #[cfg(test)]

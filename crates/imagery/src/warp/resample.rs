@@ -13,11 +13,15 @@ use survey::wide::wide;
 
 use super::control::{CONTROL_PX, Control, ControlCell};
 use super::kernel::{Kernel, MAX_TAPS, PHASE_BITS, PHASES};
-use super::lanes::{Place, whole_kernels};
+use super::lanes::{Places, weigh_rows, whole_kernels};
+use super::pick::LANES;
 use super::source::{Region, SourceWindow, UNREADABLE, VALID, state_of};
 
 /// The smallest share of a kernel's weight (of that which falls on the raster) that must be on valid pixels.
 const MIN_VALID_WEIGHT: f32 = 0.5;
+
+/// Columns that lie as their source pixels do are weighed together where they are so many as a rule.
+const EVENLY_PX: usize = 16;
 
 /// A place in the source: index of the pixel and phase.
 #[derive(Clone, Copy, PartialEq)]
@@ -27,7 +31,7 @@ pub(super) struct Tap {
 }
 
 impl Tap {
-    fn new(place: i64, kernel: &Kernel) -> Self {
+    pub(super) fn new(place: i64, kernel: &Kernel) -> Self {
         let first = (place >> PHASE_BITS) - kernel.before();
         Self { first, phase: (place & (PHASES as i64 - 1)) as usize }
     }
@@ -73,13 +77,13 @@ pub(crate) fn resample(control: &Control, kernels: [&Kernel; 2], window: &Source
     let mut bands: Vec<Plane<f32>> = (0..window.band_count()).map(|_| Plane::filled(rect, 0.0)).collect();
     let mut state = Plane::filled(rect, PixelState::NoScene);
     strips(rect, &mut bands, &mut state).into_par_iter().for_each(|mut strip| {
-        let mut places = Vec::new();
+        let mut runs = Vec::new();
         let mut separable: Option<Separable> = None;
         for (part, cell) in control.cells(strip.rect) {
             let Some(region) = footprint(cell, kernels, part) else { continue };
             let is_clean = window.is_clean(region);
             if is_clean && cell.is_separable() {
-                let next = Separable::new(kernels, cell, part);
+                let next = Separable::new(kernels[1], cell, part);
                 match &mut separable {
                     Some(last) if last.goes_on(&next) => last.join(next),
                     _ => {
@@ -91,7 +95,7 @@ pub(crate) fn resample(control: &Control, kernels: [&Kernel; 2], window: &Source
                 continue;
             }
             let cell = Cell { place: cell, part, is_clean };
-            resample_cell(control, kernels, window, &cell, &mut strip, &mut places);
+            resample_cell(control, kernels, window, &cell, &mut strip, &mut runs);
         }
         if let Some(last) = separable {
             last.resample(kernels, window, &mut strip);
@@ -151,13 +155,25 @@ fn resample_cell(
     window: &SourceWindow,
     &Cell { place: cell, part, is_clean }: &Cell<'_>,
     strip: &mut Strip<'_>,
-    places: &mut Vec<Place>,
+    runs: &mut Vec<Places>,
 ) {
     let extent = control.extent();
     let half = PHASES as i64 / 2;
     let is_inside = |place: i64, extent: i64| place + half >= 0 && place + half < extent;
-    places.clear();
+    let is_small = window.region().is_small();
+    let origin = [window.region().x0, window.region().y0].map(|corner| corner << PHASE_BITS);
+    runs.clear();
     for row in part.row0..part.row1 {
+        // Where all that a kernel may touch is valid, its centre lies on the raster: a kernel reaches two pixels to each side or more.
+        if is_clean
+            && is_small
+            && let Some([x, y]) = cell.locate_row(row, part.col0, origin)
+        {
+            let (index, count) = (strip.index(row, part.col0), part.cols());
+            runs.push(Places { index, count, x, y });
+            strip.state[index..index + count].fill(PixelState::Valid);
+            continue;
+        }
         for col in part.col0..part.col1 {
             let Some((x, y)) = cell.locate(row, col) else { continue };
             if !is_inside(x, extent[0]) || !is_inside(y, extent[1]) {
@@ -172,20 +188,29 @@ fn resample_cell(
                 x1: taps[0].first + kernels[0].taps() as i64,
                 y1: taps[1].first + kernels[1].taps() as i64,
             };
-            if is_clean || window.is_clean(reach) {
-                places.push((index, taps));
+            if !is_small && window.is_clean(reach) {
+                for (band, out) in strip.bands.iter_mut().enumerate() {
+                    out[index] = whole_kernel(kernels, window, band, taps);
+                }
+                strip.state[index] = PixelState::Valid;
+            } else if is_clean || window.is_clean(reach) {
+                let place = [x - origin[0], y - origin[1]].map(|place| place as i32);
+                match runs.last_mut() {
+                    Some(run) if run.index + run.count == index && run.count < LANES => run.push(place),
+                    _ => runs.push(Places::new(index, place)),
+                }
                 strip.state[index] = PixelState::Valid;
             } else {
                 strip.state[index] = patchy_kernel(control, kernels, window, taps, &mut strip.bands, index);
             }
         }
     }
-    whole_kernels(kernels, window, places, &mut strip.bands);
+    whole_kernels(kernels, window, runs, &mut strip.bands);
 }
 
 /// `centre + Σ w·(sample − centre)`, the centre being the sample of tap `before`.
 #[inline]
-fn weigh(weights: &[f32], samples: &[f32], before: usize) -> f32 {
+pub(super) fn weigh(weights: &[f32], samples: &[f32], before: usize) -> f32 {
     // The common lengths are known to the compiler.
     fn run<const N: usize>(weights: &[f32], samples: &[f32], before: usize) -> Option<f32> {
         let (weights, samples): (&[f32; N], &[f32; N]) = (weights.try_into().ok()?, samples.try_into().ok()?);
@@ -227,16 +252,16 @@ pub(super) fn whole_kernel([kx, ky]: [&Kernel; 2], window: &SourceWindow, band: 
 /// Clean cells beside each other whose x depends on the column and whose y on the row: each source row is weighed once.
 struct Separable {
     part: PixelRect,
-    /// By column.
-    xs: Vec<Tap>,
+    /// By column, 1/1024 working pixel.
+    xs: Vec<i64>,
     /// By row.
     ys: Vec<Tap>,
 }
 
 impl Separable {
-    fn new([kx, ky]: [&Kernel; 2], cell: ControlCell<'_>, part: PixelRect) -> Self {
+    fn new(ky: &Kernel, cell: ControlCell<'_>, part: PixelRect) -> Self {
         let place = |row: i32, col: i32| cell.locate(row, col).unwrap_or_default();
-        let xs = (part.col0..part.col1).map(|col| Tap::new(place(part.row0, col).0, kx)).collect();
+        let xs = (part.col0..part.col1).map(|col| place(part.row0, col).0).collect();
         let ys = (part.row0..part.row1).map(|row| Tap::new(place(row, part.col0).1, ky)).collect();
         Self { part, xs, ys }
     }
@@ -257,17 +282,21 @@ impl Separable {
         let (Some(y0), Some(y1)) = (firsts.clone().min(), firsts.max().map(|last| last + ky.taps() as i64)) else {
             return;
         };
-        let mut weighed = vec![0.0; (y1 - y0) as usize * cols];
-        for band in 0..window.band_count() {
-            for (y, mut out) in (y0..y1).zip(weighed.chunks_exact_mut(cols)) {
-                // Columns that lie as their source pixels do.
-                for taps in self.xs.chunk_by(|a, b| b.first == a.first + 1 && b.phase == a.phase) {
-                    let (pixels, rest) = out.split_at_mut(taps.len());
-                    let samples = window.values(band, y, taps[0].first, taps.len() + kx.taps() - 1);
-                    match pixels {
-                        [pixel] => *pixel = weigh(kx.weights(taps[0].phase), samples, kx.before() as usize),
-                        _ => weigh_lines(kx, taps[0].phase, |tap| &samples[tap..][..taps.len()], pixels),
-                    }
+        // Columns that lie as their source pixels do, and those that lie each by itself.
+        let evenly: Vec<&[i64]> = self.xs.chunk_by(|a, b| *b == a + PHASES as i64).collect();
+        let is_even = evenly.len() <= cols.div_ceil(EVENLY_PX);
+        let mut weighed: Vec<Vec<f32>> =
+            (0..window.band_count()).map(|_| vec![0.0; (y1 - y0) as usize * cols]).collect();
+        if !is_even {
+            weigh_rows(kx, window, &self.xs, y0, &mut weighed);
+        }
+        for (band, weighed) in weighed.iter_mut().enumerate() {
+            for (y, mut out) in (y0..y1).zip(weighed.chunks_exact_mut(cols)).filter(|_| is_even) {
+                for xs in &evenly {
+                    let tap = Tap::new(xs[0], kx);
+                    let (pixels, rest) = out.split_at_mut(xs.len());
+                    let samples = window.values(band, y, tap.first, xs.len() + kx.taps() - 1);
+                    weigh_lines(kx, tap.phase, |index| &samples[index..][..xs.len()], pixels);
                     out = rest;
                 }
             }

@@ -55,6 +55,11 @@ impl Region {
         self.x1 <= self.x0 || self.y1 <= self.y0
     }
 
+    /// Whether places in it, 1/1024 pixel from its corner, are numbers of 32 bits.
+    pub(crate) fn is_small(&self) -> bool {
+        self.width().max(self.height()) < 1 << 20
+    }
+
     /// The same in pixels of which so many make one, along each axis.
     pub(crate) fn times(&self, pixels: [i64; 2]) -> Self {
         let [x, y] = pixels;
@@ -107,20 +112,14 @@ impl SourceWindow {
 
     /// Index of the first pixel of a row, and of a column in it.
     #[inline]
-    pub(crate) fn index(&self, x: i64, y: i64) -> usize {
+    fn index(&self, x: i64, y: i64) -> usize {
         (y - self.region.y0) as usize * self.width + (x - self.region.x0) as usize
     }
 
-    /// Pixels of a row.
+    /// Values of a band from `x` of row `y` on, counted from the window's corner, and of the rows below.
     #[inline]
-    pub(crate) fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Values of a band, row by row.
-    #[inline]
-    pub(crate) fn band(&self, band: usize) -> &[f32] {
-        &self.bands[band]
+    pub(crate) fn line(&self, band: usize, x: i32, y: i32) -> &[f32] {
+        &self.bands[band][y as usize * self.width + x as usize..]
     }
 
     /// Values of a band in `x` of row `y`, which lie inside.
@@ -350,6 +349,14 @@ mod tests {
     use super::super::values::Scaling;
     use super::*;
     use crate::cog::Samples;
+
+    #[test]
+    fn places_in_a_small_region_are_numbers_of_32_bits() {
+        let wide = |x1: i64| Region { x0: -7, y0: 3, x1, y1: 5 };
+        assert!(wide((1 << 20) - 8).is_small() && !wide((1 << 20) - 7).is_small());
+        let high = Region { x0: 0, y0: 0, x1: 1, y1: 1 << 20 };
+        assert!(!high.is_small() && i32::try_from(((1_i64 << 20) - 1) << 10 | 1023).is_ok());
+    }
 
     fn band(nodata: Vec<f64>) -> BandSource {
         BandSource { index: 0, scaling: Scaling { scale: 0.5, offset: 1.0 }, nodata }

@@ -351,6 +351,50 @@ fn the_control_grid_is_nowhere_off_by_a_sixteenth_of_a_pixel() {
 }
 
 #[test]
+fn a_row_of_a_control_cell_lies_where_each_of_its_pixels_does() {
+    let degrees = |x0: f64, y0: f64, step: f64| GeoTransform {
+        x0,
+        x_per_col: step,
+        x_per_row: 1e-4,
+        y0,
+        y_per_col: 2e-4,
+        y_per_row: -step,
+    };
+    // Interpolated between corners; pixel by pixel, where these are far; beyond the pole, where pixels have no place.
+    let (mut between, mut nowhere) = (0, 0);
+    for (x0, y0, step, resolution) in
+        [(126.0, 40.0, 1e-3, 30.0), (100.0, 88.0, 0.1, 20_000.0), (0.0, 60.0, 0.3, 300_000.0)]
+    {
+        let grid = grid(resolution);
+        let geometry = Geometry::new(&grid, "EPSG:4326", degrees(x0, y0, step), 600, 300).unwrap();
+        let sampling = Sampling::choose(geometry.scale().unwrap_or([1.0; 2]), &[(600, 300)]);
+        let (row, col) = geometry.place(300.0, 150.0).unwrap();
+        let rect = PixelRect::new(row as i32 - 70, col as i32 - 75, row as i32 + 70, col as i32 + 75);
+        let control = Control::new(&geometry, &Registration::default(), &sampling, rect);
+        let origin = [control.extent()[0] / 2, -77];
+        for (part, cell) in control.cells(rect) {
+            for row in part.row0..part.row1 {
+                let each = |row: i32| (part.col0..part.col1).map(move |col| cell.locate(row, col));
+                let Some([xs, ys]) = cell.locate_row(row, part.col0, origin) else {
+                    nowhere += 1;
+                    assert!(
+                        each(row)
+                            .chain((part.col1..part.col0 + 32).map(|col| cell.locate(row, col)))
+                            .any(|place| place.is_none())
+                    );
+                    continue;
+                };
+                between += 1;
+                for ((place, x), y) in each(row).zip(xs).zip(ys) {
+                    assert_eq!(place, Some((i64::from(x) + origin[0], i64::from(y) + origin[1])));
+                }
+            }
+        }
+    }
+    assert!(between > 100 && nowhere > 0, "{between} {nowhere}");
+}
+
+#[test]
 fn a_scene_across_the_antimeridian_is_one_piece_and_a_place_without_projection_is_no_scene() {
     let degrees = |x0: f64, y0: f64, step: f64| GeoTransform {
         x0,
