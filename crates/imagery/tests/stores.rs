@@ -51,6 +51,16 @@ async fn a_file_that_changes_after_it_was_pinned_is_never_read_as_if_it_had_not(
     for error in [pinned.range(0..4).await.unwrap_err(), pinned.all(100).await.unwrap_err()] {
         assert_eq!(error.class(), FailureClass::InputChanged, "{error:?}");
     }
+    // Of what is not there any more it is not known that it was cut off.
+    for left in [b"", &FILE[..5]] {
+        std::fs::write(&path, left).unwrap();
+        let error = pinned.range(6..9).await.unwrap_err();
+        assert_eq!(error.class(), FailureClass::InputChanged, "{error:?}");
+    }
+    assert_eq!(pinned.size().await.unwrap(), head.size, "nobody is asked for what is pinned");
+    std::fs::remove_file(&path).unwrap();
+    let error = pinned.range(0..4).await.unwrap_err();
+    assert!(matches!(error, ImageryError::NotFound { .. }), "{error:?}");
 }
 
 #[tokio::test]

@@ -127,6 +127,23 @@ pub trait Pixels: Debug + Send + Sync {
     fn read(&self, run: Run, values: &mut [f32]);
 }
 
+/// A part of such a band.
+#[derive(Debug)]
+struct Part {
+    rect: PixelRect,
+    of: Arc<dyn Pixels>,
+}
+
+impl Pixels for Part {
+    fn rect(&self) -> PixelRect {
+        self.rect
+    }
+
+    fn read(&self, run: Run, values: &mut [f32]) {
+        self.of.read(run, values);
+    }
+}
+
 /// The values of a band over a rectangle.
 #[derive(Clone, Debug)]
 pub enum BandPlane {
@@ -173,6 +190,15 @@ impl BandPlane {
         }
     }
 
+    /// A part, which lies inside.
+    #[must_use]
+    pub fn crop(&self, rect: PixelRect) -> Self {
+        match self {
+            Self::Values(plane) => Self::Values(plane.crop(rect)),
+            Self::Made(pixels) => Self::Made(Arc::new(Part { rect, of: Arc::clone(pixels) })),
+        }
+    }
+
     /// All values.
     #[must_use]
     pub fn values(&self) -> Cow<'_, Plane<f32>> {
@@ -206,6 +232,13 @@ impl SceneWindow {
     #[must_use]
     pub fn rect(&self) -> PixelRect {
         self.state.rect()
+    }
+
+    /// A part, which lies inside: what would have been read of it alone.
+    #[must_use]
+    pub fn crop(&self, rect: PixelRect) -> Self {
+        let planes = self.planes.iter().map(|plane| plane.crop(rect)).collect();
+        Self { bands: self.bands.clone(), planes, state: self.state.crop(rect) }
     }
 
     /// The values of a band.
@@ -263,5 +296,10 @@ mod tests {
         }
         assert_eq!(window.band(&BandName::new("red")).unwrap().row(0), [7.0, 8.0, 9.0, 10.0, 11.0]);
         assert_eq!(window.band(&BandName::new("pan")), None);
+        let part = PixelRect::new(0, 8, 1, 11);
+        let cut = window.crop(part);
+        assert_eq!((cut.rect(), cut.planes[0].rect(), cut.planes[1].rect()), (part, part, part));
+        assert_eq!(cut.run(run, &mut Vec::new()), [[8.0, 9.0, 10.0]; 2]);
+        assert_eq!(cut.planes[0].values(), cut.planes[1].values());
     }
 }

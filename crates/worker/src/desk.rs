@@ -19,9 +19,9 @@ use crate::runner::{JobFailure, Progress};
 /// Memory is counted in pieces of this many bytes, as admission does.
 const UNIT: u64 = 1 << 20;
 
-/// The tiles in line are worth so long a slot, or are as many as the slots, or so many times as many ...
+/// For each slot, tiles that take about so long together are in line, and one at least.
 const IN_LINE_MS: u32 = 1000;
-/// ... at most: who comes last to a survey's end shall not find all that is left in another's line.
+/// For each slot, so many tiles are in line at most: who is idle at a survey's end shall not find all that is left in another's line.
 const MOST_ROUNDS: u32 = 3;
 
 /// One try at a job: (epoch, counter).

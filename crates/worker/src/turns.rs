@@ -76,7 +76,9 @@ impl Turns {
         let comes = async {
             let (mut slot, mut fetched) = (Arc::clone(&self.slots).try_acquire_owned().ok(), JobStats::default());
             if slot.is_none() {
-                let share = if runner.is_far(work).await { 1 } else { FAR };
+                // Who cannot say so meets the cause again when it runs.
+                let is_far = timeout(FETCHING, AssertUnwindSafe(runner.is_far(work)).catch_unwind()).await;
+                let share = if matches!(is_far, Ok(Ok(true))) { 1 } else { FAR };
                 // The semaphores are never closed.
                 let _ahead = self.ahead.acquire_many(share).await;
                 (slot, fetched) = self.slot_and_fetched(runner, work).await;
@@ -142,12 +144,22 @@ mod tests {
         Panics,
     }
 
+    #[derive(Default)]
+    enum Far {
+        #[default]
+        No,
+        Yes,
+        Never,
+        Panics,
+    }
+
     /// Takes a second for each job, or for ever, and counts how many it has at the same time. Fetches ahead for half a second, for
     /// ever, or not without a panic.
     #[derive(Default)]
     struct Counting {
         hangs: bool,
         fetches: Fetches,
+        far: Far,
         ahead: Mutex<Vec<u32>>,
         now: AtomicU32,
         most: AtomicU32,
@@ -179,6 +191,18 @@ mod tests {
             }
             .boxed()
         }
+
+        fn is_far<'a>(&'a self, _: &'a Work) -> BoxFuture<'a, bool> {
+            async move {
+                match self.far {
+                    Far::No => false,
+                    Far::Yes => true,
+                    Far::Never => std::future::pending().await,
+                    Far::Panics => panic!("on the way"),
+                }
+            }
+            .boxed()
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -191,6 +215,18 @@ mod tests {
         for (number, (committed, took)) in done.into_iter().map(Result::unwrap).enumerate() {
             assert_eq!(took.as_secs(), 1, "waiting is not counted");
             assert_eq!(committed.stats.bytes_fetched, if number < 2 { 0 } else { 7 }, "what was fetched ahead is");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn from_afar_more_fetch_ahead_and_who_cannot_say_how_far_it_is_does_as_others_do() {
+        for (far, ahead) in [(Far::Yes, 4), (Far::No, 2), (Far::Panics, 2), (Far::Never, 2)] {
+            let (runner, turns) =
+                (Counting { far, hangs: true, ..Counting::default() }, Turns::new(2, MemoryBudget::new(1 << 30)));
+            let all = futures::future::join_all((0..9).map(|number| turns.do_job(&runner, work(number))));
+            // Two hang, and nobody else gets a slot.
+            assert!(timeout(FETCHING * 2, all).await.is_err());
+            assert_eq!(runner.ahead.into_inner().unwrap().len(), ahead);
         }
     }
 

@@ -23,7 +23,7 @@ const EVIDENCE_BYTES: u64 = 18;
 const EVIDENCE_SCRATCH_BYTES: u64 = 72;
 /// Bytes per pixel of the composite of all pairs, its crops, masks and labels.
 const COMPOSITE_BYTES: u64 = 56;
-/// Cells of a calibration that are read at the same time, beside those that wait to be looked at.
+/// So many cells of a calibration can be read at the same time, beside its sample, or more where the sample's bytes hold more.
 const CELLS_AT_ONCE: u64 = 4;
 /// Bytes per pixel that the search for buildings holds beside the pixels of a site's window.
 const FOOTPRINT_BYTES: u64 = 64;

@@ -65,9 +65,7 @@ pub async fn plan(spec: &SurveySpec, stores: &Stores, depth: Depth) -> Result<Pl
     }
     info!(counties = source.selected.len(), "read county source");
 
-    for (window, which) in [(&spec.before, "before"), (&spec.after, "after")] {
-        catalog::allow(stores, window).map_err(PlanError::input(which))?;
-    }
+    [&spec.before, &spec.after].into_iter().for_each(|window| catalog::allow(stores, window));
     let (before, after) = tokio::join!(
         scenes(stores, &spec.before, "before", &source.extent, depth),
         scenes(stores, &spec.after, "after", &source.extent, depth)

@@ -27,7 +27,7 @@ pub fn is_complete(scene: &Scene) -> bool {
 }
 
 /// Completes a scene: opens the headers of the files whose place the catalog doesn't know. With `pin`, asks each of its
-/// files for size and ETag, to be held against on each read; without it, a scene whose metadata suffice is taken at its
+/// files that was not asked yet for size and ETag, to be held against on each read; without it, a scene whose metadata suffice is taken at its
 /// catalog's word, and its files need not exist.
 ///
 /// # Errors

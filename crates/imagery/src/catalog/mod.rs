@@ -115,29 +115,22 @@ impl Found {
     }
 }
 
-/// Lets documents point to what a window names: what the user wrote may be read, wherever it lies. Where two windows are searched
-/// at the same time, both are allowed first, or what is found would depend on which is faster. What no store exists for is left to
-/// [`search`], which names it.
-///
-/// # Errors
-/// None that a window of a survey file can have: an address that was resolved is one that is allowed.
-pub fn allow(stores: &Stores, window: &WindowSection) -> Result<(), ImageryError> {
-    for named in window.scenes.iter().flatten().flat_map(plain::named) {
-        if let Ok(file) = stores.resolve(named) {
-            stores.allow(&file)?;
-        }
-    }
-    let catalog = window.catalog.iter().filter_map(|catalog| address::parse(&stores.resolve(catalog).ok()?).ok());
-    for url in catalog {
+/// Lets documents point to what a window names: what the user wrote may be read, wherever it lies. [`search`] does so, too; where two
+/// windows are searched at the same time, both are allowed before, or what is found would depend on which is faster.
+pub fn allow(stores: &Stores, window: &WindowSection) {
+    // What no store exists for is named by the search that needs it.
+    let resolve = |named: &str| address::parse(&stores.resolve(named).ok()?).ok();
+    let allow = |prefix: &str| drop(stores.allow(prefix));
+    window.scenes.iter().flatten().flat_map(plain::named).filter_map(resolve).for_each(|file| allow(file.as_str()));
+    for url in window.catalog.iter().filter_map(|catalog| resolve(catalog)) {
         // What a catalog points to lies beside or below it; a server's catalog may point anywhere on that server, and one
         // in a bucket anywhere in that bucket.
         let own = match url.scheme() {
             "file" => address::parent(&url).to_string(),
             _ => format!("{}/", &url[..url::Position::BeforePath]),
         };
-        stores.allow(&own)?;
+        allow(&own);
     }
-    Ok(())
 }
 
 /// Finds the scenes of a window. `which` is `before` or `after`, for errors; `bbox` is (west, south, east, north) in
@@ -152,7 +145,7 @@ pub async fn search(
     which: &str,
     bbox: [f64; 4],
 ) -> Result<Found, ImageryError> {
-    allow(stores, window)?;
+    allow(stores, window);
     let mut gathering = Gathering::new(Query { window, bbox });
     if let Some(plain) = &window.scenes {
         let reads = plain.iter().enumerate().map(|(index, scene)| async move {

@@ -27,9 +27,9 @@ use crate::warp::mask_plane::{Lookup, MaskPlane, NoMask, PixelGrid};
 use crate::warp::source::{MaskRows, Region};
 use crate::warp::values::{BandSource, Scaling};
 
-/// For each thread a job may be next in line, with two scenes: what is fetched ahead for all of them takes at most half of what is
-/// kept of blocks.
-const AHEAD_SHARE: u64 = 4;
+/// For each thread two jobs may be next in line, with two scenes each: what is fetched ahead for all of them takes at most half of what
+/// is kept of blocks.
+const AHEAD_SHARE: u64 = 8;
 
 /// A batch holds at most so many times the blocks that may be in flight for it.
 const BATCH_HERE: usize = 4;

@@ -136,7 +136,14 @@ impl RemoteFile {
     async fn range_once(&self, range: Range<u64>, length: usize) -> Result<Bytes, ImageryError> {
         let _permit = self.permit().await?;
         let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
-        let result = self.store.get_opts(&self.path, options).await.map_err(|error| read_failure(&self.url, &error))?;
+        let result = self.store.get_opts(&self.path, options).await;
+        let result = result.map_err(|error| match read_failure(&self.url, &error) {
+            // There are no such bytes, and there were.
+            ImageryError::Corrupt { href, cause } if self.pinned_size.is_some_and(|size| range.end <= size) => {
+                ImageryError::Changed { href, cause }
+            }
+            failure => failure,
+        })?;
         self.check_pin(&result.meta)?;
         if result.meta.size < range.end {
             return Err(self.corrupt(format!(

@@ -5,7 +5,7 @@
 //!
 //! **What may be read.** What the user wrote in the survey file may be read, wherever it lies. What a *document* points to
 //! (links and assets of a STAC catalog) may be read only under an allowed prefix: the survey file's folder, the
-//! catalog's own folder, bucket or web server, and the prefixes of `[[storage]]`. [`Stores::check`] tells; the catalog
+//! folder, bucket or web server of a catalog that the survey names, and the prefixes of `[[storage]]`. [`Stores::check`] tells; the catalog
 //! asks it before it follows a link and before it opens an asset. Redirects are followed on the same server and into
 //! allowed prefixes.
 

@@ -6,13 +6,12 @@
 use std::sync::Arc;
 
 use analysis::calibrate::{self, CellSample};
-use futures::TryStreamExt;
-use futures::stream::FuturesOrdered;
-use imagery::ReadScene;
-use imagery::scene_reader::{scene_corner, scene_rect};
-use survey::calibration::{Registration, sampled_cells};
+use futures::{StreamExt, TryStreamExt};
+use imagery::scene_reader::{ReadCost, scene_corner, scene_rect};
+use imagery::{ImageryError, ReadScene};
+use survey::calibration::{Registration, cell_bytes, sampled_cells};
 use survey::grid::{CELL_PX, Cell, PixelRect};
-use survey::job::Job;
+use survey::job::{BASE_BYTES, Job};
 use survey::raster::PixelState;
 use tracing::Instrument;
 
@@ -23,6 +22,8 @@ use crate::error::JobError;
 const LEAST_COMMON: usize = 20;
 /// Cells that are looked at per cell that is wanted.
 const TRIES: u64 = 4;
+/// Squares that are read at the same time, at most.
+const MOST_AT_ONCE: usize = 32;
 /// A square that is narrower is a sliver, px.
 const SLIVER_PX: usize = 8;
 /// So far does a pixel's kernel reach into its neighbours, pixels of the grid, where that is about as fine as the scene.
@@ -46,24 +47,33 @@ pub(super) async fn run(
     let corner = scene_corner(&plan.grid, before, &scene_pair.before_bands)?.unwrap_or_default();
     let (wanted, candidates) = sample(overlap, corner, bands as u64);
     let is_all = candidates.len() <= wanted;
+    let at_once = {
+        let cost = |scene, bands| ReadCost::new(&plan.grid, scene, bands).peak_bytes(CELL_PX as u64, CELL_PX as u64);
+        let square = cost(before, &scene_pair.before_bands).saturating_add(cost(after, &scene_pair.after_bands));
+        let sample = cell_bytes(bands as u64).saturating_mul(wanted as u64);
+        cells_at_once(job.memory.saturating_sub(BASE_BYTES).saturating_sub(sample), square)
+    };
 
     let mut stats = JobStats::default();
     let mut samples: Vec<CellSample> = Vec::with_capacity(wanted);
-    let read = |rect: PixelRect, correction: Registration| async move {
+    let read = |(place, rect): (usize, PixelRect)| async move {
         let unmoved = Registration::default();
         let earlier = context.reader.read(&plan.grid, before, &scene_pair.before_bands, rect, &unmoved);
-        let later = context.reader.read(&plan.grid, after, &scene_pair.after_bands, rect, &correction);
-        futures::try_join!(earlier, later)
+        let later = context.reader.read(&plan.grid, after, &scene_pair.after_bands, rect, &unmoved);
+        let (earlier, later) = futures::try_join!(earlier, later)?;
+        Ok::<_, ImageryError>((place, earlier, later))
     };
     let mut candidates = candidates.into_iter();
     while samples.len() < wanted {
         let next = next_squares(&mut candidates, wanted - samples.len());
-        // All at once: from afar all wait for the same answer. What that takes is bounded where blocks are fetched.
-        let mut reads: FuturesOrdered<_> = next.into_iter().map(|rect| read(rect, Registration::default())).collect();
-        if reads.is_empty() {
+        if next.is_empty() {
             break;
         }
-        while let Some((earlier, later)) = reads.try_next().instrument(tracing::info_span!("fetch")).await? {
+        let reads: Vec<_> = next.into_iter().enumerate().map(read).collect();
+        let reads = futures::stream::iter(reads).buffer_unordered(at_once);
+        let mut found: Vec<_> = reads.try_collect().instrument(tracing::info_span!("fetch")).await?;
+        found.sort_by_key(|(place, ..)| *place);
+        for (_, earlier, later) in found {
             stats.add(earlier.fetched.into());
             stats.add(later.fetched.into());
             if samples.len() < wanted && has_common_ground(&earlier, &later) {
@@ -86,16 +96,20 @@ pub(super) async fn run(
         })
         .await;
     if !registration.is_identity() {
-        let squares: Vec<PixelRect> = samples.iter().map(|sample| sample.before.rect()).collect();
-        let squares = squares.into_iter().map(|rect| if is_all { rect } else { without_rim(rect, &registration) });
-        let mut reads: FuturesOrdered<_> = squares.map(|rect| read(rect, registration)).collect();
+        let rect_of = |sample: &CellSample| {
+            let rect = sample.before.rect();
+            if is_all { rect } else { without_rim(rect, &registration) }
+        };
+        let moved: Vec<_> = samples.iter().map(rect_of).collect();
+        let moved: Vec<_> = moved
+            .into_iter()
+            .map(|rect| context.reader.read(&plan.grid, after, &scene_pair.after_bands, rect, &registration))
+            .collect();
+        let mut moved = futures::stream::iter(moved).buffered(at_once);
         for sample in &mut samples {
-            let Some((earlier, later)) = reads.try_next().instrument(tracing::info_span!("fetch")).await? else {
-                break;
-            };
-            stats.add(earlier.fetched.into());
-            stats.add(later.fetched.into());
-            *sample = CellSample { before: earlier.window, after: later.window };
+            let Some(read) = moved.try_next().instrument(tracing::info_span!("fetch")).await? else { break };
+            stats.add(read.fetched.into());
+            *sample = CellSample { before: sample.before.crop(read.window.rect()), after: read.window };
         }
     }
     let (grid, detector) = (plan.grid.clone(), plan.detector.clone());
@@ -126,6 +140,12 @@ fn sample(overlap: PixelRect, corner: [i32; 2], bands: u64) -> (usize, Vec<Pixel
     }
     let squares = smallest.into_iter().filter_map(|(_, cell)| square(cell));
     (usize::try_from(wanted).unwrap_or(usize::MAX), squares.collect())
+}
+
+/// How many squares are read at the same time: from afar all wait for the same answer, so as many as fit into the bytes that the job was
+/// admitted with beside its sample.
+fn cells_at_once(bytes: u64, square: u64) -> usize {
+    usize::try_from(bytes / square.max(1)).unwrap_or(MOST_AT_ONCE).clamp(1, MOST_AT_ONCE)
 }
 
 /// The next squares, as many as are still wanted and no more: what is read in vain would be fetched in vain. Slivers come beside them:
@@ -186,6 +206,12 @@ mod tests {
         let hashes: Vec<u64> = squares.iter().map(|square| Cell::of(square.row1 - 1, square.col1 - 1).hash()).collect();
         assert!(SIDE(300).cells().filter(|cell| cell.hash() < hashes[29 * 4 - 1]).count() == 29 * 4 - 1);
         assert!(hashes.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn as_many_squares_are_read_at_once_as_fit_beside_the_sample_and_one_always() {
+        assert_eq!([0, 99, 100, 799, u64::MAX].map(|bytes| cells_at_once(bytes, 100)), [1, 1, 1, 7, 32]);
+        assert_eq!(cells_at_once(5, 0), 5);
     }
 
     #[test]
