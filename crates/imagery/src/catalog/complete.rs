@@ -26,9 +26,9 @@ pub fn is_complete(scene: &Scene) -> bool {
     !scene.bands.is_empty() && scene.assets.iter().all(is_placed) && scene.gsd_m > 0.0 && !scene.footprint.0.is_empty()
 }
 
-/// Completes a scene: opens the headers of the files whose place the catalog doesn't know. With `pin`, asks each of its
-/// files that was not asked yet for size and ETag, to be held against on each read; without it, a scene whose metadata suffice is taken at its
-/// catalog's word, and its files need not exist.
+/// Completes a scene: opens the headers of the files whose place the catalog doesn't know. With `pin`, asks each file that
+/// was not asked yet for size and ETag, to be held against on each read; without it, a scene whose metadata suffice is
+/// taken at its catalog's word, and its files need not exist.
 ///
 /// # Errors
 /// [`ImageryError::Denied`] for a file outside the allowed prefixes; what the store or the header says, for the first
