@@ -188,20 +188,21 @@ fn resample_cell(
                 x1: taps[0].first + kernels[0].taps() as i64,
                 y1: taps[1].first + kernels[1].taps() as i64,
             };
-            if !is_small && window.is_clean(reach) {
+            if !is_clean && !window.is_clean(reach) {
+                strip.state[index] = patchy_kernel(control, kernels, window, taps, &mut strip.bands, index);
+                continue;
+            }
+            strip.state[index] = PixelState::Valid;
+            if !is_small {
                 for (band, out) in strip.bands.iter_mut().enumerate() {
                     out[index] = whole_kernel(kernels, window, band, taps);
                 }
-                strip.state[index] = PixelState::Valid;
-            } else if is_clean || window.is_clean(reach) {
-                let place = [x - origin[0], y - origin[1]].map(|place| place as i32);
-                match runs.last_mut() {
-                    Some(run) if run.index + run.count == index && run.count < LANES => run.push(place),
-                    _ => runs.push(Places::new(index, place)),
-                }
-                strip.state[index] = PixelState::Valid;
-            } else {
-                strip.state[index] = patchy_kernel(control, kernels, window, taps, &mut strip.bands, index);
+                continue;
+            }
+            let place = [x - origin[0], y - origin[1]].map(|place| place as i32);
+            match runs.last_mut() {
+                Some(run) if run.index + run.count == index && run.count < LANES => run.push(place),
+                _ => runs.push(Places::new(index, place)),
             }
         }
     }
@@ -284,22 +285,14 @@ impl Separable {
         };
         // Columns that lie as their source pixels do, and those that lie each by itself.
         let evenly: Vec<&[i64]> = self.xs.chunk_by(|a, b| *b == a + PHASES as i64).collect();
-        let is_even = evenly.len() <= cols.div_ceil(EVENLY_PX);
         let mut weighed: Vec<Vec<f32>> =
             (0..window.band_count()).map(|_| vec![0.0; (y1 - y0) as usize * cols]).collect();
-        if !is_even {
+        if evenly.len() <= cols.div_ceil(EVENLY_PX) {
+            weigh_evenly(kx, window, &evenly, y0, &mut weighed);
+        } else {
             weigh_rows(kx, window, &self.xs, y0, &mut weighed);
         }
-        for (band, weighed) in weighed.iter_mut().enumerate() {
-            for (y, mut out) in (y0..y1).zip(weighed.chunks_exact_mut(cols)).filter(|_| is_even) {
-                for xs in &evenly {
-                    let tap = Tap::new(xs[0], kx);
-                    let (pixels, rest) = out.split_at_mut(xs.len());
-                    let samples = window.values(band, y, tap.first, xs.len() + kx.taps() - 1);
-                    weigh_lines(kx, tap.phase, |index| &samples[index..][..xs.len()], pixels);
-                    out = rest;
-                }
-            }
+        for (band, weighed) in weighed.iter().enumerate() {
             for (row, tap) in (self.part.row0..self.part.row1).zip(&self.ys) {
                 let start = strip.index(row, self.part.col0);
                 let out = &mut strip.bands[band][start..start + cols];
@@ -310,6 +303,22 @@ impl Separable {
         for row in self.part.row0..self.part.row1 {
             let start = strip.index(row, self.part.col0);
             strip.state[start..start + cols].fill(PixelState::Valid);
+        }
+    }
+}
+
+/// [`weigh_rows`] where the places of columns are those of pixels beside each other, run by run.
+fn weigh_evenly(kernel: &Kernel, window: &SourceWindow, runs: &[&[i64]], top: i64, weighed: &mut [Vec<f32>]) {
+    let cols = runs.iter().map(|xs| xs.len()).sum::<usize>().max(1);
+    for (band, weighed) in weighed.iter_mut().enumerate() {
+        for (y, mut out) in (top..).zip(weighed.chunks_exact_mut(cols)) {
+            for xs in runs {
+                let tap = Tap::new(xs[0], kernel);
+                let (pixels, rest) = out.split_at_mut(xs.len());
+                let samples = window.values(band, y, tap.first, xs.len() + kernel.taps() - 1);
+                weigh_lines(kernel, tap.phase, |index| &samples[index..][..xs.len()], pixels);
+                out = rest;
+            }
         }
     }
 }
