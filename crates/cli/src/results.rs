@@ -1,6 +1,7 @@
 //! From the outcome of a survey to `results/`, and from a stored outcome to the same again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -129,7 +130,7 @@ impl Outcome {
             .counties
             .iter()
             .map(|county| match county {
-                aggregate::CountyOutcome::Assembled { result, .. } => CountyOutcome::Surveyed(result.clone()),
+                aggregate::CountyOutcome::Assembled { result, .. } => CountyOutcome::Surveyed(Arc::clone(result)),
                 aggregate::CountyOutcome::Failed { county, reason, .. } => {
                     CountyOutcome::Failed { county: county.clone(), reason: reason.clone() }
                 }
@@ -257,7 +258,7 @@ impl Outcome {
                 Ok::<_, anyhow::Error>(match (&county.result, &county.failed) {
                     (Some(object), _) => {
                         let bytes = output.fetch(&ObjectRef::try_from(object)?).await?;
-                        CountyOutcome::Surveyed(proto::objects::decode_county_result(&bytes)?)
+                        CountyOutcome::Surveyed(Arc::new(proto::objects::decode_county_result(&bytes)?))
                     }
                     (None, Some(reason)) => CountyOutcome::Failed { county: id, reason: reason.clone() },
                     (None, None) => CountyOutcome::Cancelled { county: id },

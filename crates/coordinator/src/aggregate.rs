@@ -1,5 +1,7 @@
 //! From the counties' committed results to the outcome of a survey.
 
+use std::sync::Arc;
+
 use futures::{StreamExt, TryStreamExt};
 use imagery::commit::Output;
 use proto::convert::enums::failure_class;
@@ -32,13 +34,12 @@ pub struct SurveyOutcome {
 }
 
 /// How a county ended.
-#[allow(clippy::large_enum_variant, reason = "nearly all are the large one")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum CountyOutcome {
     /// It was assembled, with gaps or without.
     Assembled {
         /// Its result.
-        result: CountyResult,
+        result: Arc<CountyResult>,
         /// Where that is stored.
         object: ObjectRef,
     },
@@ -141,7 +142,7 @@ async fn county_outcome(output: &Output, outcome: v1::CountyOutcome) -> Result<C
                 let problem = format!("it is the result of {}, not of {county}", result.county);
                 return Err(unfit(ConvertError::Invalid { field: "county".into(), problem }));
             }
-            Ok(CountyOutcome::Assembled { result, object: reference })
+            Ok(CountyOutcome::Assembled { result: Arc::new(result), object: reference })
         }
     }
 }

@@ -16,6 +16,7 @@ use survey::findings::{Run, UnreadableNote};
 use survey::grid::{Grid, PixelRect};
 use survey::raster::{BandPlane, PixelState, Plane, SceneWindow};
 use survey::scene::{BandName, Scene};
+use survey::swath::Around;
 
 use self::asset_read::AssetRequest;
 pub use self::estimate::ReadCost;
@@ -46,6 +47,8 @@ pub struct Tiles {
     pub one: PixelRect,
     /// Side of each, without the halo, pixels of the grid.
     pub side_px: i32,
+    /// How many there are on its sides: those are expected to read what it reads.
+    pub around: Around,
     /// What becomes of a block that all tiles have read which reach it.
     pub then: Then,
 }

@@ -12,9 +12,10 @@ use imagery::scene_reader::{ReadCost, Then, Tiles, scene_corner, scene_rect};
 use imagery::{Fetched, ImageryError, SceneReader, Stores};
 use survey::calibration::Registration;
 use survey::failure::FailureClass;
-use survey::grid::{GeoTransform, Grid, PixelRect};
+use survey::grid::{Block, GeoTransform, Grid, PixelRect};
 use survey::raster::{BandPlane, PixelState};
 use survey::scene::{Asset, BandName, MaskMeaning, Scene, SceneBand, SceneMask};
+use survey::swath::Swaths;
 
 const UTM: &str = "EPSG:32652";
 
@@ -309,18 +310,15 @@ async fn blocks_leave_when_the_last_tile_has_read_them_and_not_before() {
         std::fs::write(&path, write_cog(&spec(300, 260, transform, &["red"]), &[&red]).unwrap()).unwrap();
         let scene = scene(vec![asset(&path, UTM, transform, 300, 260, 16, 1)], vec![band("red", 0, 0)], vec![]);
         let grid = Grid { crs: UTM.into(), resolution_m: 1.0 };
-        let tiles: Vec<PixelRect> = (19..=22)
-            .flat_map(|row| {
-                (9..=13).map(move |col| PixelRect::new(row * SIDE, col * SIDE, (row + 1) * SIDE, (col + 1) * SIDE))
-            })
-            .map(|tile| tile.grown(12))
-            .collect();
+        let swaths = Swaths::over(PixelRect::new(19 * SIDE, 9 * SIDE, 23 * SIDE, 14 * SIDE), SIDE);
+        let tiles: Vec<Block> = (19..=22).flat_map(|y| (9..=13).map(move |x| Block { level: 0, y, x })).collect();
         let uncorrected = Registration::default();
         let whole = PixelRect::new(1990, 990, 2270, 1310);
         for (then, again) in [(Then::Leaves, 25), (Then::Stays, 0)] {
             let reader = reader(folder.path());
-            for &one in &tiles {
-                let reader = reader.of_tiles(Tiles { one, side_px: SIDE, then });
+            for &tile in &tiles {
+                let (one, around) = (tile.rect(SIDE).grown(12), swaths.around(tile));
+                let reader = reader.of_tiles(Tiles { one, side_px: SIDE, around, then });
                 reader.read(&grid, &scene, &names(&["red"]), one, &uncorrected).await.unwrap();
             }
             assert_eq!(reader.blocks_decoded(), 25, "five by five, each once");

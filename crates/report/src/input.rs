@@ -1,5 +1,7 @@
 //! What a report is made of.
 
+use std::sync::Arc;
+
 use survey::ids::CountyId;
 use survey::plan::SurveyPlan;
 use survey::result::{CountyResult, DateRange};
@@ -35,7 +37,7 @@ pub fn windows(plan: &SurveyPlan) -> Option<(DateRange, DateRange)> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum CountyOutcome {
     /// It was assembled, with gaps or without.
-    Surveyed(CountyResult),
+    Surveyed(Arc<CountyResult>),
     /// Its assembly failed for good.
     Failed {
         /// The county.

@@ -57,7 +57,7 @@ fn workers() -> Vec<Worker> {
 
 fn results(fixture: &Fixture) -> Vec<&CountyResult> {
     let results = fixture.outcomes.iter().filter_map(|outcome| match outcome {
-        CountyOutcome::Surveyed(result) => Some(result),
+        CountyOutcome::Surveyed(result) => Some(&**result),
         _ => None,
     });
     results.collect()

@@ -6,6 +6,7 @@ mod fixture;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use geo::{Area, BooleanOps, Coord, LineString, MultiPolygon, Polygon, Validation};
 use report::ground::Ground;
@@ -63,7 +64,7 @@ fn all_counties_of_a_country_keep_their_borders_and_fit_on_one_page() {
             notes: vec![],
         });
         let seen = 1_000_000 * (index as u64 % 5);
-        fixture.outcomes.push(CountyOutcome::Surveyed(CountyResult {
+        fixture.outcomes.push(CountyOutcome::Surveyed(Arc::new(CountyResult {
             county: CountyId(id.clone()),
             coverage: Coverage { surveyed: seen, cloud: 4_000_000 - seen, ..Coverage::default() },
             pixel_area_m2: 1.0,
@@ -73,7 +74,7 @@ fn all_counties_of_a_country_keep_their_borders_and_fit_on_one_page() {
             unreadable: vec![],
             chips: vec![],
             quality: vec![],
-        }));
+        })));
         on_the_globe.insert(id, globe);
     }
     assert!(on_the_globe.len() > 190);

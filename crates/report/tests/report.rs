@@ -7,6 +7,7 @@ mod fixture;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use fixture::{Fixture, HOSTILE, nothing, province};
@@ -208,6 +209,7 @@ fn a_chip_stays_in_its_folder_whatever_its_name_and_two_never_share_one() {
     {
         let mut fixture = province();
         let CountyOutcome::Surveyed(result) = &mut fixture.outcomes[0] else { panic!() };
+        let result = Arc::make_mut(result);
         result.chips[0].name = name.to_owned();
         let files = render(&fixture.input(), &fixture.chips).unwrap();
         let chips: Vec<&str> = files.iter().filter_map(|file| file.path.strip_prefix("chips/")).collect();
@@ -220,6 +222,7 @@ fn a_chip_stays_in_its_folder_whatever_its_name_and_two_never_share_one() {
     assert_eq!(chips::file_name("KP0216--12-7", "before"), "KP0216--12-7-before.png");
     let mut fixture = province();
     let CountyOutcome::Surveyed(result) = &mut fixture.outcomes[0] else { panic!() };
+    let result = Arc::make_mut(result);
     result.chips[1].name = result.chips[0].name.clone();
     assert!(matches!(render(&fixture.input(), &fixture.chips), Err(ReportError::ChipTwice(_))));
 }
@@ -228,6 +231,7 @@ fn a_chip_stays_in_its_folder_whatever_its_name_and_two_never_share_one() {
 fn the_page_carries_chips_up_to_a_limit_and_links_to_the_rest() {
     let mut fixture = province();
     let CountyOutcome::Surveyed(result) = &mut fixture.outcomes[0] else { panic!() };
+    let result = Arc::make_mut(result);
     for chip in &mut result.chips[..2] {
         chip.object.length = chips::EMBEDDED_BYTES;
     }

@@ -28,6 +28,7 @@ pub mod raster;
 pub mod result;
 pub mod scene;
 pub mod spec;
+pub mod swath;
 pub mod wide;
 
 /// The version that results record: results are a function of spec, inputs and this.

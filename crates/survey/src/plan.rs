@@ -7,6 +7,7 @@ use crate::grid::{Block, Cell, Grid, PixelRect};
 use crate::ids::SurveyId;
 use crate::scene::{Scene, ScenePair};
 use crate::spec::DetectorSpec;
+use crate::swath::Swaths;
 
 /// What is to be done, and with what.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,6 +95,12 @@ impl SurveyPlan {
             (first, last) = (first.parent(), last.parent());
         }
         Some(PlannedExtent { rect, root: first })
+    }
+
+    /// In which order to go over its tiles.
+    #[must_use]
+    pub fn swaths(&self) -> Swaths {
+        self.extent().map_or_else(Swaths::default, |extent| Swaths::over(extent.rect, self.tile_px))
     }
 }
 

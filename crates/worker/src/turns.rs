@@ -1,5 +1,5 @@
 //! Whose turn it is: so many jobs at the same time, and as far as memory reaches. The jobs of a batch come together and are done
-//! one after the other; those next in line fetch meanwhile what they will read.
+//! one after the other; where scenes lie far away, those next in line fetch meanwhile what they will read.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -24,9 +24,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// What a job still fetches when its slot is there is given up after so long: then it goes on without, and is watched as a job
 /// that gets on or does not.
 const FETCHING: Duration = Duration::from_secs(5);
-/// So many times as many fetch ahead where an answer can take longer than the work on it: while one waits, its slot does the work of
-/// others. More take memory and are no faster.
-const FAR: u32 = 2;
+/// For each slot so many fetch ahead where an answer can take longer than the work on it. More take memory and are no faster, and from a
+/// folder none is: while one slot reads, another computes.
+const AHEAD: usize = 2;
 /// How often one that fetches looks for a slot that nobody wants.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub(crate) struct Turns {
     slots: Arc<Semaphore>,
-    /// The next in line, as many again, who fetch what they will read; [`FAR`] times as many where that lies far away.
+    /// The next in line, [`AHEAD`] for each slot, who fetch what they will read from afar.
     ahead: Arc<Semaphore>,
     budget: MemoryBudget,
 }
@@ -51,7 +51,7 @@ impl Turns {
     /// For `slots` jobs at the same time, at least one.
     pub(crate) fn new(slots: u32, budget: MemoryBudget) -> Self {
         let slots = slots.max(1) as usize;
-        let ahead = slots.saturating_mul(FAR as usize);
+        let ahead = slots.saturating_mul(AHEAD);
         Self { slots: Arc::new(Semaphore::new(slots)), ahead: Arc::new(Semaphore::new(ahead)), budget }
     }
 
@@ -78,10 +78,13 @@ impl Turns {
             if slot.is_none() {
                 // Who cannot say so meets the cause again when it runs.
                 let is_far = timeout(FETCHING, AssertUnwindSafe(runner.is_far(work)).catch_unwind()).await;
-                let share = if matches!(is_far, Ok(Ok(true))) { 1 } else { FAR };
                 // The semaphores are never closed.
-                let _ahead = self.ahead.acquire_many(share).await;
-                (slot, fetched) = self.slot_and_fetched(runner, work).await;
+                if matches!(is_far, Ok(Ok(true))) {
+                    let _ahead = self.ahead.acquire().await;
+                    (slot, fetched) = self.slot_and_fetched(runner, work).await;
+                } else {
+                    slot = Arc::clone(&self.slots).acquire_owned().await.ok();
+                }
             }
             let memory = self.budget.admit(key, work.job.memory).await?;
             Ok(Turn { _slot: slot, _memory: memory, fetched })
@@ -207,7 +210,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_batch_is_done_one_job_after_the_other_and_each_takes_its_own_time() {
-        let (runner, turns) = (Counting::default(), Turns::new(2, MemoryBudget::new(1 << 30)));
+        let (runner, turns) =
+            (Counting { far: Far::Yes, ..Counting::default() }, Turns::new(2, MemoryBudget::new(1 << 30)));
         let began = Instant::now();
         let done = futures::future::join_all((0..8).map(|number| turns.do_job(&runner, work(number)))).await;
         assert_eq!((runner.most.into_inner(), began.elapsed().as_secs()), (2, 4));
@@ -219,8 +223,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn from_afar_more_fetch_ahead_and_who_cannot_say_how_far_it_is_does_as_others_do() {
-        for (far, ahead) in [(Far::Yes, 4), (Far::No, 2), (Far::Panics, 2), (Far::Never, 2)] {
+    async fn only_from_afar_jobs_fetch_ahead() {
+        for (far, ahead) in [(Far::Yes, 4), (Far::No, 0), (Far::Panics, 0), (Far::Never, 0)] {
             let (runner, turns) =
                 (Counting { far, hangs: true, ..Counting::default() }, Turns::new(2, MemoryBudget::new(1 << 30)));
             let all = futures::future::join_all((0..9).map(|number| turns.do_job(&runner, work(number))));
@@ -233,7 +237,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_cannot_be_fetched_ahead_delays_a_job_by_seconds_at_most() {
         for (fetches, takes) in [(Fetches::Panics, 2), (Fetches::Never, 1 + FETCHING.as_secs() + 1)] {
-            let runner = Counting { fetches, ..Counting::default() };
+            let runner = Counting { fetches, far: Far::Yes, ..Counting::default() };
             let turns = Turns::new(1, MemoryBudget::new(1 << 30));
             let began = Instant::now();
             let done = futures::future::join_all((0..2).map(|number| turns.do_job(&runner, work(number)))).await;

@@ -368,9 +368,10 @@ mod tests {
         let thin = foretold(400.0, 10_000_000, Fleet { bandwidth: 1e7, ..NEAR });
         assert!((thin.survey_s / 1024.0 - 1.0).abs() < 0.02 && thin.fetching > 0.97, "{thin:?}");
         assert_eq!(thin.fetch_bytes, 10_240_000_000);
-        // 50 ms, four times a tile and three times a merge: the two other slots compute meanwhile, but for the last merges.
+        // 50 ms, four times a tile and three times a merge: the two other slots compute meanwhile, but where all have merges, which
+        // come together when a row of tiles is done.
         let far = foretold(400.0, 0, Fleet { latency: Duration::from_millis(50), ..NEAR });
-        assert!((1.0..1.1).contains(&(far.survey_s / 204.8)), "{far:?}");
+        assert!((1.0..1.15).contains(&(far.survey_s / 204.8)), "{far:?}");
         // Jobs that are short beside the way: three at a time, 0.2 s each.
         let short = foretold(4.0, 0, Fleet { latency: Duration::from_millis(50), ..NEAR });
         assert!(short.survey_s > 1024.0 / 3.0 * 0.2, "{short:?}");

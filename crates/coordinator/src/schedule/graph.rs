@@ -1,8 +1,7 @@
 //! The jobs of a survey and what each waits for: calibrate → detect → merge → assemble.
 //!
-//! Ten million jobs must fit beside everything else, so a job is a few numbers in columns. Tiles and blocks are numbered
-//! along a Z-order curve: neighbours on the ground, which read the same blocks of the same scenes, are neighbours in
-//! number, and the blocks below a merge are a range of numbers.
+//! Ten million jobs must fit beside everything else, so a job is a few numbers in columns. Tiles are numbered swath by swath, row
+//! by row ([`survey::swath`]): neighbours on the ground, which read the same blocks of the same scenes, are neighbours in number.
 
 mod build;
 mod lists;
@@ -13,6 +12,7 @@ use std::ops::Range;
 use survey::grid::Block;
 use survey::ids::CountyId;
 use survey::job::{JobKey, Stage};
+use survey::swath::Swaths;
 
 use lists::Lists;
 
@@ -27,8 +27,8 @@ pub struct JobSpec {
     pub cost: u64,
 }
 
-/// All jobs of a survey. A job's number is its place: calibrations by pair, tiles and then merges level by level in
-/// Z-order, counties.
+/// All jobs of a survey. A job's number is its place: calibrations by pair, tiles by swath, merges level by level in row-major
+/// order, counties.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Graph {
     /// The job that leaves the findings of the whole survey: a merge, or a detect where one tile holds everything.
@@ -37,12 +37,12 @@ pub struct Graph {
     pub counties: Vec<CountyId>,
     /// First number of each stage, and one past the last job.
     starts: [u32; 5],
+    /// The order of the tiles.
+    swaths: Swaths,
     /// Row and column of the tiles, then of the merged blocks.
     blocks: Vec<(i32, i32)>,
-    /// Level and first number of each level of merges.
+    /// Level and first number of the tiles and of each level of merges.
     levels: Vec<(u8, u32)>,
-    /// First job below each merge, and one past the last below the last merge.
-    below: Vec<u32>,
     /// Sets of pairs that some tile reads, and each tile's set.
     pair_sets: Lists,
     set_of_tile: Vec<u32>,
@@ -52,20 +52,6 @@ pub struct Graph {
     counties_of_pair: Lists,
     cost: Vec<u32>,
     memory_kib: Vec<u32>,
-}
-
-/// The place of a block on a Z-order curve: the bits of row and column in turn, the row's first.
-fn z_order(row: i32, col: i32) -> u64 {
-    let spread = |index: i32| {
-        // Shifted so that the order goes on across the origin.
-        let mut bits = u64::from((index as u32) ^ 0x8000_0000);
-        bits = (bits | bits << 16) & 0x0000_ffff_0000_ffff;
-        bits = (bits | bits << 8) & 0x00ff_00ff_00ff_00ff;
-        bits = (bits | bits << 4) & 0x0f0f_0f0f_0f0f_0f0f;
-        bits = (bits | bits << 2) & 0x3333_3333_3333_3333;
-        (bits | bits << 1) & 0x5555_5555_5555_5555
-    };
-    spread(row) << 1 | spread(col)
 }
 
 impl Graph {
@@ -105,25 +91,64 @@ impl Graph {
         let stage = self.stage(key.stage());
         let number = match key {
             JobKey::Calibrate(index) | JobKey::Assemble(index) => stage.start.checked_add(index)?,
-            JobKey::Detect(block) => self.find(stage.clone(), block)?,
+            JobKey::Detect(block) => self.find(0, block)?,
             JobKey::Merge(block) => {
-                let level = self.levels.iter().position(|&(level, _)| level == block.level)?;
-                let start = self.levels.get(level)?.1;
-                let end = self.levels.get(level + 1).map_or(stage.end, |&(_, start)| start);
-                self.find(start..end, block)?
+                self.find(self.levels.iter().position(|&(level, _)| level == block.level)?, block)?
             }
         };
         stage.contains(&number).then_some(number)
     }
 
-    /// The job among `numbers`, which is one level of the lattice, that is about a block.
-    fn find(&self, numbers: Range<u32>, block: Block) -> Option<u32> {
-        let first = self.starts[1];
-        let (from, to) = (numbers.start.checked_sub(first)? as usize, numbers.end.checked_sub(first)? as usize);
-        let level = self.blocks.get(from..to)?;
-        let wanted = z_order(block.y, block.x);
-        let at = level.binary_search_by_key(&wanted, |&(y, x)| z_order(y, x)).ok()?;
-        Some(numbers.start + u32::try_from(at).ok()?)
+    /// The numbers of a level of blocks, by its place among the levels.
+    fn level(&self, at: usize) -> Option<Range<u32>> {
+        let start = self.levels.get(at)?.1;
+        let end = self.levels.get(at + 1).map_or(self.starts[3], |&(_, start)| start);
+        Some(start..end)
+    }
+
+    /// At which place among the levels a tile or a merge is.
+    fn level_of(&self, number: u32) -> Option<usize> {
+        self.levels.partition_point(|&(_, first)| first <= number).checked_sub(1)
+    }
+
+    /// The block of a tile or a merge.
+    fn block(&self, number: u32) -> Option<Block> {
+        let &(y, x) = self.blocks.get(number.checked_sub(self.starts[1])? as usize)?;
+        let &(level, _) = self.levels.get(self.level_of(number)?)?;
+        Some(Block { level, y, x })
+    }
+
+    /// The job of a block among those of a level.
+    fn find(&self, at: usize, block: Block) -> Option<u32> {
+        let (numbers, first) = (self.level(at)?, self.starts[1]);
+        let blocks = self.blocks.get((numbers.start - first) as usize..(numbers.end - first) as usize)?;
+        let place = match at {
+            0 => {
+                let order = |y, x| self.swaths.order(Block { level: 0, y, x });
+                blocks.binary_search_by_key(&order(block.y, block.x), |&(y, x)| order(y, x))
+            }
+            _ => blocks.binary_search(&(block.y, block.x)),
+        };
+        Some(numbers.start + u32::try_from(place.ok()?).ok()?)
+    }
+
+    /// The merge that takes a tile or a merge in.
+    fn parent(&self, number: u32) -> Option<u32> {
+        let (at, block) = (self.level_of(number)?, self.block(number)?);
+        let &(level, _) = self.levels.get(at + 1)?;
+        self.find(at + 1, if level == Block::WHOLE.level { Block::WHOLE } else { block.parent() })
+    }
+
+    /// What a merge takes in, by row and column.
+    fn children(&self, merge: u32) -> impl Iterator<Item = u32> + '_ {
+        let below =
+            self.level_of(merge).zip(self.block(merge)).and_then(|(at, block)| Some((at.checked_sub(1)?, block)));
+        let candidates = below.into_iter().flat_map(|(at, block)| {
+            // The whole takes in what lies around the grid's origin.
+            let (y, x) = if block.level == Block::WHOLE.level { (-1, -1) } else { (2 * block.y, 2 * block.x) };
+            [(y, x), (y, x + 1), (y + 1, x), (y + 1, x + 1)].map(|(y, x)| (at, Block { level: 0, y, x }))
+        });
+        candidates.filter_map(|(at, block)| self.find(at, block))
     }
 
     /// What the job of a number is about.
@@ -136,12 +161,8 @@ impl Graph {
         if number >= assemble {
             return (number < end).then(|| JobKey::Assemble(number - assemble));
         }
-        let &(y, x) = self.blocks.get((number - detect) as usize)?;
-        if number < merge {
-            return Some(JobKey::Detect(Block { level: 0, y, x }));
-        }
-        let level = self.levels.partition_point(|&(_, first)| first <= number).checked_sub(1)?;
-        Some(JobKey::Merge(Block { level: self.levels.get(level)?.0, y, x }))
+        let block = self.block(number)?;
+        Some(if number < merge { JobKey::Detect(block) } else { JobKey::Merge(block) })
     }
 
     /// The job of a number.
@@ -169,31 +190,27 @@ impl Graph {
     /// Jobs whose objects a job reads, in the order of [`survey::job::Job::inputs`].
     pub fn inputs(&self, number: u32) -> impl Iterator<Item = u32> + '_ {
         let [_, detect, merge, assemble, _] = self.starts;
-        let (mut root, mut range, mut pairs): (Option<u32>, Range<u32>, &[u32]) = (None, 0..0, &[]);
+        let (mut root, mut below, mut pairs): (Option<u32>, _, &[u32]) = (None, None, &[]);
         if number >= assemble {
             root = self.root;
             pairs = self.pairs_of_county.get(number - assemble);
         } else if number >= merge {
-            let at = (number - merge) as usize;
-            if let (Some(&from), Some(&to)) = (self.below.get(at), self.below.get(at + 1)) {
-                range = from..to;
-            }
+            below = Some(self.children(number));
         } else if number >= detect {
             pairs = self.set_of_tile.get((number - detect) as usize).map_or(&[], |&set| self.pair_sets.get(set));
         }
-        root.into_iter().chain(range).chain(pairs.iter().copied())
+        root.into_iter().chain(below.into_iter().flatten()).chain(pairs.iter().copied())
     }
 
     /// Jobs that read a job's object.
     pub fn dependants(&self, number: u32) -> impl Iterator<Item = u32> + '_ {
-        let [_, detect, merge, assemble, end] = self.starts;
+        let [_, detect, _, assemble, end] = self.starts;
         let (mut parent, mut counties) = (None, 0..0);
         let (mut sets, mut readers): (&[u32], &[u32]) = (&[], &[]);
         if Some(number) == self.root {
             counties = assemble..end;
         } else if (detect..assemble).contains(&number) {
-            let above = self.below.partition_point(|&first| first <= number).checked_sub(1);
-            parent = above.and_then(|above| u32::try_from(above).ok()).map(|above| merge + above);
+            parent = self.parent(number);
         } else if number < detect {
             sets = self.sets_of_pair.get(number);
             readers = self.counties_of_pair.get(number);
@@ -316,8 +333,14 @@ mod tests {
             (0..8).flat_map(|row| (0..8).map(move |col| (row, col, &[0_u32][..]))).collect();
         let graph = Graph::new(&plan_of_cells(&cells, 512, 1), 16);
         let first = graph.number(tile(0, 0)).unwrap();
-        assert_eq!(keys(&graph, first..first + 4), ["detect/0/0", "detect/1/0", "detect/0/1", "detect/1/1"]);
-        assert_eq!(graph.number(tile(4, 4)).unwrap(), first + 48);
+        assert_eq!(keys(&graph, first..first + 3), ["detect/0/0", "detect/1/0", "detect/2/0"]);
+        assert_eq!(graph.number(tile(1, 0)).unwrap(), first + 8);
+        // Wider ground is gone over in swaths.
+        let cells: Vec<(i32, i32, &[u32])> =
+            (0..3).flat_map(|row| (0..30).map(move |col| (row, col, &[0_u32][..]))).collect();
+        let graph = Graph::new(&plan_of_cells(&cells, 512, 1), 16);
+        let first = graph.number(tile(0, 0)).unwrap();
+        assert_eq!(keys(&graph, first + 44..first + 46), ["detect/14/2", "detect/15/0"]);
     }
 
     #[test]

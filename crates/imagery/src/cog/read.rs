@@ -16,6 +16,10 @@ use crate::cog::header::{Compression, Layout, Level, Raster};
 use crate::cog::samples::{Bounds, Samples};
 use crate::store::RemoteFile;
 
+/// Bytes of a request to a folder that joins blocks. One for many gains nothing there, and keeps the bytes of all in memory until the
+/// last is decoded.
+const NEAR_BYTES: u64 = 1 << 20;
+
 /// A block of a level, by its row and column in the grid of blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockIndex {
@@ -59,7 +63,12 @@ impl Raster {
         };
         let plans: Vec<Checked<BlockPlan>> = blocks.iter().map(|&block| self.plan(level, block)).collect();
         let ranges = plans.iter().flatten().flat_map(|plan| &plan.pieces).filter_map(|piece| piece.range.clone());
-        let requests = Requests::join(file, ranges.collect(), self.limits.gap_bytes, self.limits.request_bytes);
+        let (gap, most, at_once) = if file.is_in_folder() {
+            (0, NEAR_BYTES, rayon::current_num_threads().min(self.limits.concurrency))
+        } else {
+            (self.limits.gap_bytes, self.limits.request_bytes, self.limits.concurrency)
+        };
+        let requests = Requests::join(file, ranges.collect(), gap, most);
         let nodata = self.info().nodata;
         let jobs = plans.into_iter().zip(blocks.iter().copied()).map(|(plan, block)| {
             let (requests, href) = (&requests, href.clone());
@@ -76,7 +85,7 @@ impl Raster {
                 decode_on_rayon(plan, pieces, nodata).await.map_err(named)
             }
         });
-        futures::stream::iter(jobs).buffered(self.limits.concurrency.max(1)).collect().await
+        futures::stream::iter(jobs).buffered(at_once.max(1)).collect().await
     }
 
     /// What to fetch for a block.

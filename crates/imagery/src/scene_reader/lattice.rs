@@ -1,8 +1,10 @@
 //! How many tiles read a block. Tiles lie on a lattice and have the same halo, so that what one of them needs of a file is
-//! what its neighbours need, some pixels on. It is an estimate (grids may be turned against each other, the ground of a survey
-//! ends somewhere) that decides which blocks stay in memory, and never what is read.
+//! what its neighbours need, some pixels on. Those of its own swath count: a block under the border of two swaths does not wait
+//! for the second. It is an estimate (grids may be turned against each other, a survey has not all tiles of its box) that decides which
+//! blocks stay in memory, and never what is read.
 
 use survey::grid::PixelRect;
+use survey::swath::Around;
 
 use super::Tiles;
 use crate::warp::source::Region;
@@ -14,6 +16,8 @@ pub(super) struct Lattice {
     needed: [[f64; 2]; 2],
     /// Pixels of the level from a tile to the next.
     step: [f64; 2],
+    /// How many tiles there are before and after that one, along columns and rows.
+    others: [[i32; 2]; 2],
 }
 
 impl Lattice {
@@ -33,19 +37,21 @@ impl Lattice {
         let across = along([needed.x0, needed.x1], [rect.col0, rect.col1], [one.col0, one.col1], scale[0]);
         let down = along([needed.y0, needed.y1], [rect.row0, rect.row1], [one.row0, one.row1], scale[1]);
         let step = scale.map(|scale| f64::from(tiles.side_px) * scale);
-        step.iter().all(|step| *step >= 1.0 && step.is_finite()).then_some(Self { needed: [across, down], step })
+        let Around { north, south, west, east } = tiles.around;
+        let lattice = Self { needed: [across, down], step, others: [[west, east], [north, south]] };
+        step.iter().all(|step| *step >= 1.0 && step.is_finite()).then_some(lattice)
     }
 
     /// How many tiles need something of a block.
     pub(super) fn readers(&self, block: Region) -> u32 {
         // Tiles on from ours by `k` steps reach the block where from + k · step < end and begin < to + k · step.
-        let along = |[from, to]: [f64; 2], begin: i64, end: i64, step: f64| {
-            let last = ((end as f64 - from) / step).ceil() - 1.0;
-            let first = ((begin as f64 - to) / step).floor() + 1.0;
+        let along = |axis: usize, begin: i64, end: i64| {
+            let ([from, to], step, [before, after]) = (self.needed[axis], self.step[axis], self.others[axis]);
+            let last = (((end as f64 - from) / step).ceil() - 1.0).min(f64::from(after));
+            let first = (((begin as f64 - to) / step).floor() + 1.0).max(-f64::from(before));
             (last - first + 1.0).max(1.0)
         };
-        let [across, down] = self.needed;
-        (along(across, block.x0, block.x1, self.step[0]) * along(down, block.y0, block.y1, self.step[1])) as u32
+        (along(0, block.x0, block.x1) * along(1, block.y0, block.y1)) as u32
     }
 }
 
@@ -53,6 +59,9 @@ impl Lattice {
 mod tests {
     use super::super::Then;
     use super::*;
+
+    /// As if there were no end.
+    const FAR: Around = Around { north: 1000, south: 1000, west: 1000, east: 1000 };
 
     fn region(x0: i64, y0: i64, x1: i64, y1: i64) -> Region {
         Region { x0, y0, x1, y1 }
@@ -64,7 +73,7 @@ mod tests {
         for scale in [1, 2] {
             let of = |tile: i64| [(tile * 100 - 10) * scale, (tile * 100 + 110) * scale];
             let one = PixelRect::new(290, 190, 410, 310);
-            let (tiles, scales) = (Tiles { one, side_px: 100, then: Then::Stays }, [scale as f64; 2]);
+            let (tiles, scales) = (Tiles { one, side_px: 100, around: FAR, then: Then::Stays }, [scale as f64; 2]);
             let needed = region(of(2)[0], of(3)[0], of(2)[1], of(3)[1]);
             let lattice = Lattice::new(&tiles, one, needed, scales).unwrap();
             // A part of a tile tells of the whole, and so does one that the ends of the level cut.
@@ -87,8 +96,28 @@ mod tests {
     }
 
     #[test]
+    fn where_a_swath_ends_no_tile_reads_a_block() {
+        // The first of three tiles beside each other, over three more rows of them.
+        let one = PixelRect::new(-10, -10, 110, 110);
+        let tiles =
+            Tiles { one, side_px: 100, around: Around { north: 0, south: 3, west: 0, east: 2 }, then: Then::Stays };
+        let lattice = Lattice::new(&tiles, one, region(-10, -10, 110, 110), [1.0; 2]).unwrap();
+        for (block, readers) in [
+            (region(-50, -50, 50, 50), 1),
+            (region(-50, -50, 100, 100), 4),
+            (region(0, 95, 50, 105), 2),
+            (region(295, 295, 305, 305), 2),
+            (region(0, 0, 1000, 1000), 12),
+            // Nobody's, but whoever says that it has been read has read it.
+            (region(800, 800, 900, 900), 1),
+        ] {
+            assert_eq!(lattice.readers(block), readers, "{block:?}");
+        }
+    }
+
+    #[test]
     fn tiles_that_are_smaller_than_a_pixel_have_no_lattice() {
-        let tiles = Tiles { one: PixelRect::new(0, 0, 120, 120), side_px: 100, then: Then::Stays };
+        let tiles = Tiles { one: PixelRect::new(0, 0, 120, 120), side_px: 100, around: FAR, then: Then::Stays };
         for scale in [0.001, 0.0, f64::NAN, f64::INFINITY] {
             assert!(Lattice::new(&tiles, tiles.one, region(5, 5, 6, 9), [1.0, scale]).is_none());
         }

@@ -85,6 +85,11 @@ impl RemoteFile {
         label(&self.url)
     }
 
+    /// Whether it lies in a folder of this machine.
+    pub(crate) fn is_in_folder(&self) -> bool {
+        self.url.starts_with("file:")
+    }
+
     /// Size and ETag.
     ///
     /// # Errors

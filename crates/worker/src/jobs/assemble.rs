@@ -44,15 +44,11 @@ pub(super) async fn run(
     let wrong = |cause: String| JobError::Plan { key: job.key.to_string(), cause };
     let county = plan.counties.get(index as usize).ok_or_else(|| wrong(format!("the plan has no county {index}")))?;
     let calibrations = calibrations(context, job).await?;
-    let (root, holders) = findings(context, job).await?;
+    let (mut root, holders) = findings(context, job).await?;
     let ground = Ground::new(&plan.grid)?;
 
-    let mut components: Vec<Component> = std::iter::once(&root)
-        .chain(&holders)
-        .flat_map(|findings| &findings.closed)
-        .filter(|component| component.sums.owner() == Some(index))
-        .cloned()
-        .collect();
+    let closed = std::mem::take(&mut root.closed).into_iter().chain(holders.into_iter().flat_map(|held| held.closed));
+    let mut components: Vec<Component> = closed.filter(|component| component.sums.owner() == Some(index)).collect();
     components.sort_by_key(|component| component.first);
     components.dedup_by_key(|component| component.first);
 

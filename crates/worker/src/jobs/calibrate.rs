@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use analysis::calibrate::{self, CellSample};
 use futures::{StreamExt, TryStreamExt};
-use imagery::scene_reader::{ReadCost, scene_corner, scene_rect};
+use imagery::scene_reader::{ReadCost, Then, Tiles, scene_corner, scene_rect};
 use imagery::{ImageryError, ReadScene};
 use survey::calibration::{Registration, cell_bytes, sampled_cells};
 use survey::grid::{CELL_PX, Cell, PixelRect};
 use survey::job::{BASE_BYTES, Job};
 use survey::raster::PixelState;
+use survey::swath::Around;
 use tracing::Instrument;
 
 use super::{Committed, JobContext, JobStats, LoadedPlan, safe_key};
@@ -24,6 +25,8 @@ const LEAST_COMMON: usize = 20;
 const TRIES: u64 = 4;
 /// Squares that are read at the same time, at most.
 const MOST_AT_ONCE: usize = 32;
+/// A sample is little of the scenes where they hold at least so many times as much.
+const LITTLE: usize = 12;
 /// A square that is narrower is a sliver, px.
 const SLIVER_PX: usize = 8;
 /// So far does a pixel's kernel reach into its neighbours, pixels of the grid, where that is about as fine as the scene.
@@ -54,12 +57,25 @@ pub(super) async fn run(
         cells_at_once(job.memory.saturating_sub(BASE_BYTES).saturating_sub(sample), square)
     };
 
+    let wants_registration = calibrate::wants_registration(&plan.detector);
+    let keeps = is_worth_keeping(overlap, wanted);
+    let for_the_last_time = |rect| match loaded.then() {
+        Then::Leaves if !keeps => {
+            let around = Around::default();
+            context.reader.of_tiles(Tiles { one: rect, side_px: CELL_PX, around, then: Then::Leaves })
+        }
+        _ => context.reader.clone(),
+    };
+
     let mut stats = JobStats::default();
     let mut samples: Vec<CellSample> = Vec::with_capacity(wanted);
+    let for_the_last_time = &for_the_last_time;
     let read = |(place, rect): (usize, PixelRect)| async move {
         let unmoved = Registration::default();
-        let earlier = context.reader.read(&plan.grid, before, &scene_pair.before_bands, rect, &unmoved);
-        let later = context.reader.read(&plan.grid, after, &scene_pair.after_bands, rect, &unmoved);
+        let reads_before = for_the_last_time(rect);
+        let reads_after = if wants_registration { context.reader.clone() } else { for_the_last_time(rect) };
+        let earlier = reads_before.read(&plan.grid, before, &scene_pair.before_bands, rect, &unmoved);
+        let later = reads_after.read(&plan.grid, after, &scene_pair.after_bands, rect, &unmoved);
         let (earlier, later) = futures::try_join!(earlier, later)?;
         Ok::<_, ImageryError>((place, earlier, later))
     };
@@ -86,7 +102,6 @@ pub(super) async fn run(
     }
 
     let grid = plan.grid.clone();
-    let wants_registration = calibrate::wants_registration(&plan.detector);
     let (mut samples, registration) = context
         .compute(move || {
             let _span = tracing::info_span!("register").entered();
@@ -103,7 +118,9 @@ pub(super) async fn run(
         let moved: Vec<_> = samples.iter().map(rect_of).collect();
         let moved: Vec<_> = moved
             .into_iter()
-            .map(|rect| context.reader.read(&plan.grid, after, &scene_pair.after_bands, rect, &registration))
+            .map(|rect| async move {
+                for_the_last_time(rect).read(&plan.grid, after, &scene_pair.after_bands, rect, &registration).await
+            })
             .collect();
         let mut moved = futures::stream::iter(moved).buffered(at_once);
         for sample in &mut samples {
@@ -179,6 +196,12 @@ fn without_rim(square: PixelRect, registration: &Registration) -> PixelRect {
     if inner.is_empty() { square } else { inner }
 }
 
+/// Whether blocks of the sample are to wait for their tiles. Where it is little of the scenes, reading them again costs less than
+/// the memory.
+fn is_worth_keeping(overlap: PixelRect, wanted: usize) -> bool {
+    overlap.pixels() / (CELL_PX as usize * CELL_PX as usize) < wanted * LITTLE
+}
+
 fn has_common_ground(before: &ReadScene, after: &ReadScene) -> bool {
     let states = before.window.state.data().iter().zip(after.window.state.data());
     let common = states.filter(|(a, b)| **a == PixelState::Valid && **b == PixelState::Valid).count();
@@ -212,6 +235,15 @@ mod tests {
     fn as_many_squares_are_read_at_once_as_fit_beside_the_sample_and_one_always() {
         assert_eq!([0, 99, 100, 799, u64::MAX].map(|bytes| cells_at_once(bytes, 100)), [1, 1, 1, 7, 32]);
         assert_eq!(cells_at_once(5, 0), 5);
+    }
+
+    #[test]
+    fn blocks_of_a_sample_wait_for_their_tiles_where_it_is_much_of_the_scenes() {
+        // All of them, a seventh, a sixteenth: as large as the sample may be, and a little less than the estimate says.
+        for (cells, waits) in [(4, true), (11, true), (16, false)] {
+            let wanted = sample(SIDE(cells), [0, 0], 8).0;
+            assert_eq!(is_worth_keeping(SIDE(cells).grown(-2), wanted), waits, "{cells}");
+        }
     }
 
     #[test]

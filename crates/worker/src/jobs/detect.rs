@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use analysis::detect::{PairPixels, detect_tile, halo_px};
-use imagery::scene_reader::{Then, Tiles};
+use imagery::scene_reader::Tiles;
 use imagery::{ReadScene, UnreadablePart};
 use survey::calibration::{Calibration, IrMad, PairStatistics, Registration};
 use survey::findings::{Run, UnreadableNote};
@@ -33,8 +33,8 @@ pub(super) async fn run(
     let Asked { tile, grown, pairs: asked } = Asked::by(loaded, block);
     let calibrations = calibrations(context, job).await?;
     let identity = Registration::default();
-    let then = if plan.detector.second_look { Then::Stays } else { Then::Leaves };
-    let for_the_last_time = context.reader.of_tiles(Tiles { one: grown, side_px: plan.tile_px, then });
+    let (around, then) = (loaded.swaths.around(block), loaded.then());
+    let for_the_last_time = context.reader.of_tiles(Tiles { one: grown, side_px: plan.tile_px, around, then });
     // A scene may stand in several pairs: the tile has read it when the last of them has.
     let mut last: BTreeMap<u32, u32> = BTreeMap::new();
     for &(pair, _) in &asked {

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt};
+use imagery::scene_reader::Then;
 use imagery::store::address;
 use imagery::{Fetched, Output, SceneReader};
 use survey::county::CountyMap;
@@ -21,6 +22,7 @@ use survey::ids::Digest;
 use survey::job::{BASE_BYTES, Job, JobKey, ObjectRef};
 use survey::plan::SurveyPlan;
 use survey::scene::{Scene, ScenePair};
+use survey::swath::Swaths;
 use tokio::sync::OnceCell;
 use tracing::Instrument;
 
@@ -58,6 +60,8 @@ pub struct LoadedPlan {
     pub plan: SurveyPlan,
     /// Its counties on the grid.
     pub counties: CountyMap,
+    /// In which order its tiles come.
+    pub(crate) swaths: Swaths,
     /// Whether any of its scenes lies beyond a network.
     is_far: bool,
 }
@@ -197,7 +201,8 @@ impl JobContext {
                     let counties = CountyMap::new(&plan.grid, &plan.counties);
                     let is_far =
                         plan.scenes.iter().flat_map(|scene| &scene.assets).any(|asset| address::is_far(&asset.href));
-                    Ok::<_, JobError>(Arc::new(LoadedPlan { plan, counties, is_far }))
+                    let swaths = plan.swaths();
+                    Ok::<_, JobError>(Arc::new(LoadedPlan { plan, counties, swaths, is_far }))
                 })
                 .await
             })
@@ -249,6 +254,11 @@ impl JobContext {
 }
 
 impl LoadedPlan {
+    /// What becomes of blocks that all tiles have read: sites are looked at again in both scenes, unless that is not wanted.
+    pub(crate) fn then(&self) -> Then {
+        if self.plan.detector.second_look { Then::Stays } else { Then::Leaves }
+    }
+
     /// A pair with its scenes, the earlier first.
     pub(crate) fn pair(&self, key: JobKey, pair: u32) -> Result<(&ScenePair, &Scene, &Scene), JobError> {
         let lacks = |what: &str| JobError::Plan { key: key.to_string(), cause: format!("the plan has no {what}") };

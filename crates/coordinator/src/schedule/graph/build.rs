@@ -6,8 +6,8 @@ use survey::county::CountyMap;
 use survey::grid::{Block, CELL_PX};
 use survey::plan::SurveyPlan;
 
+use super::Graph;
 use super::lists::Lists;
-use super::{Graph, z_order};
 use crate::plan::{Memory, TileCosts};
 
 /// Cost of a calibration per million samples, a merge per block below, a county and a county's cell, in units of one core's
@@ -60,10 +60,12 @@ impl Graph {
         graph
     }
 
-    /// Tiles in Z-order: neighbours on the ground are neighbours in number.
+    /// Tiles swath by swath, row by row: neighbours on the ground are neighbours in number.
     fn add_tiles(&mut self, plan: &SurveyPlan, memory: &Memory, halo_px: i32) {
+        self.swaths = plan.swaths();
+        self.levels.push((0, self.starts[1]));
         let mut tiles = plan.tiles();
-        tiles.sort_unstable_by_key(|tile| z_order(tile.y, tile.x));
+        tiles.sort_unstable_by_key(|tile| self.swaths.order(*tile));
         // One at a time: all costs at once take more memory than the graph.
         let costs = TileCosts::new(plan, memory, halo_px);
         let mut sets: BTreeMap<Vec<u32>, u32> = BTreeMap::new();
@@ -96,7 +98,6 @@ impl Graph {
     fn add_merges(&mut self, memory: &Memory, root: Block) {
         // Each block with the tiles below it.
         let mut level: Vec<(Block, u64)> = self.blocks.iter().map(|&(y, x)| (Block { level: 0, y, x }, 1)).collect();
-        let mut first_below = self.starts[1];
         while !level.is_empty() && !level.iter().any(|(block, _)| *block == root) {
             // Blocks around the grid's origin are their own parents' siblings for ever: there the root takes them all.
             let is_around_origin =
@@ -104,13 +105,11 @@ impl Graph {
             let parent = |block: &Block| if root == Block::WHOLE && is_around_origin { root } else { block.parent() };
             let begins = u32::try_from(self.cost.len()).unwrap_or(u32::MAX);
             let mut above = Vec::new();
-            // In Z-order the blocks below one block follow each other.
+            level.sort_unstable_by_key(|(block, _)| (parent(block), *block));
             for siblings in level.chunk_by(|(a, _), (b, _)| parent(a) == parent(b)) {
                 let Some(block) = siblings.first().map(|(block, _)| parent(block)) else { continue };
                 let below: Vec<Block> = siblings.iter().map(|(block, _)| *block).collect();
                 let tiles = siblings.iter().map(|(_, tiles)| tiles).sum();
-                self.below.push(first_below);
-                first_below += u32::try_from(below.len()).unwrap_or(u32::MAX);
                 self.blocks.push((block.y, block.x));
                 self.add(memory.merge(&below, tiles), MERGE_COST * below.len() as u64);
                 above.push((block, tiles));
@@ -120,7 +119,6 @@ impl Graph {
             }
             level = above;
         }
-        self.below.push(first_below);
         self.root = u32::try_from(self.cost.len()).ok().filter(|&end| end > self.starts[1]).map(|end| end - 1);
     }
 
