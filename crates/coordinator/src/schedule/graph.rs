@@ -91,9 +91,10 @@ impl Graph {
         let stage = self.stage(key.stage());
         let number = match key {
             JobKey::Calibrate(index) | JobKey::Assemble(index) => stage.start.checked_add(index)?,
-            JobKey::Detect(block) => self.find(0, block)?,
+            JobKey::Detect(block) => self.find(0, block.y, block.x)?,
             JobKey::Merge(block) => {
-                self.find(self.levels.iter().position(|&(level, _)| level == block.level)?, block)?
+                let at = self.levels.iter().position(|&(level, _)| level == block.level)?;
+                self.find(at, block.y, block.x)?
             }
         };
         stage.contains(&number).then_some(number)
@@ -118,37 +119,37 @@ impl Graph {
         Some(Block { level, y, x })
     }
 
-    /// The job of a block among those of a level.
-    fn find(&self, at: usize, block: Block) -> Option<u32> {
+    /// The job of a block, by the place of its level, its row and its column.
+    fn find(&self, at: usize, y: i32, x: i32) -> Option<u32> {
         let (numbers, first) = (self.level(at)?, self.starts[1]);
         let blocks = self.blocks.get((numbers.start - first) as usize..(numbers.end - first) as usize)?;
         let place = match at {
             0 => {
-                let order = |y, x| self.swaths.order(Block { level: 0, y, x });
-                blocks.binary_search_by_key(&order(block.y, block.x), |&(y, x)| order(y, x))
+                let order = |&(y, x): &(i32, i32)| self.swaths.order(Block { level: 0, y, x });
+                blocks.binary_search_by_key(&order(&(y, x)), order)
             }
-            _ => blocks.binary_search(&(block.y, block.x)),
+            _ => blocks.binary_search(&(y, x)),
         };
         Some(numbers.start + u32::try_from(place.ok()?).ok()?)
     }
 
     /// The merge that takes a tile or a merge in.
     fn parent(&self, number: u32) -> Option<u32> {
-        let (at, block) = (self.level_of(number)?, self.block(number)?);
-        let &(level, _) = self.levels.get(at + 1)?;
-        self.find(at + 1, if level == Block::WHOLE.level { Block::WHOLE } else { block.parent() })
+        let (above, block) = (self.level_of(number)? + 1, self.block(number)?);
+        let &(level, _) = self.levels.get(above)?;
+        let parent = if level == Block::WHOLE.level { Block::WHOLE } else { block.parent() };
+        self.find(above, parent.y, parent.x)
     }
 
     /// What a merge takes in, by row and column.
     fn children(&self, merge: u32) -> impl Iterator<Item = u32> + '_ {
-        let below =
-            self.level_of(merge).zip(self.block(merge)).and_then(|(at, block)| Some((at.checked_sub(1)?, block)));
-        let candidates = below.into_iter().flat_map(|(at, block)| {
+        let at = self.level_of(merge).and_then(|at| at.checked_sub(1));
+        let places = at.zip(self.block(merge)).into_iter().flat_map(|(at, block)| {
             // The whole takes in what lies around the grid's origin.
             let (y, x) = if block.level == Block::WHOLE.level { (-1, -1) } else { (2 * block.y, 2 * block.x) };
-            [(y, x), (y, x + 1), (y + 1, x), (y + 1, x + 1)].map(|(y, x)| (at, Block { level: 0, y, x }))
+            [(at, y, x), (at, y, x + 1), (at, y + 1, x), (at, y + 1, x + 1)]
         });
-        candidates.filter_map(|(at, block)| self.find(at, block))
+        places.filter_map(|(at, y, x)| self.find(at, y, x))
     }
 
     /// What the job of a number is about.

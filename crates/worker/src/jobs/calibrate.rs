@@ -58,18 +58,14 @@ pub(super) async fn run(
     };
 
     let wants_registration = calibrate::wants_registration(&plan.detector);
-    let keeps = is_worth_keeping(overlap, wanted);
-    let for_the_last_time = |rect| match loaded.then() {
-        Then::Leaves if !keeps => {
-            let around = Around::default();
-            context.reader.of_tiles(Tiles { one: rect, side_px: CELL_PX, around, then: Then::Leaves })
-        }
-        _ => context.reader.clone(),
+    let leaves = loaded.then() == Then::Leaves && !is_worth_keeping(overlap, wanted);
+    let for_the_last_time = &|rect| {
+        let alone = Tiles { one: rect, side_px: CELL_PX, around: Around::default(), then: Then::Leaves };
+        if leaves { context.reader.of_tiles(alone) } else { context.reader.clone() }
     };
 
     let mut stats = JobStats::default();
     let mut samples: Vec<CellSample> = Vec::with_capacity(wanted);
-    let for_the_last_time = &for_the_last_time;
     let read = |(place, rect): (usize, PixelRect)| async move {
         let unmoved = Registration::default();
         let reads_before = for_the_last_time(rect);
