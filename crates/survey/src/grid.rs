@@ -212,6 +212,15 @@ impl Block {
         Self { level: self.level + 1, y: self.y.div_euclid(2), x: self.x.div_euclid(2) }
     }
 
+    /// The blocks one level down that it holds, in order of rows and then columns. Those of [`Block::WHOLE`] lie around the grid's
+    /// origin; of which level they are there is for the caller to know.
+    #[must_use]
+    pub fn children(&self) -> [Self; 4] {
+        let (y, x) = if *self == Self::WHOLE { (-1, -1) } else { (2 * self.y, 2 * self.x) };
+        let level = self.level.saturating_sub(1);
+        [(y, x), (y, x + 1), (y + 1, x), (y + 1, x + 1)].map(|(y, x)| Self { level, y, x })
+    }
+
     /// The pixels of the block. Saturates at `i32`'s range: a root may be larger than the ground.
     #[must_use]
     pub fn rect(&self, tile_px: i32) -> PixelRect {
@@ -319,6 +328,11 @@ mod tests {
         let parent = child.parent();
         assert_eq!(parent, Block { level: 1, y: -2, x: 2 });
         assert_eq!(parent.rect(100).intersection(&child.rect(100)), Some(child.rect(100)));
+        let children = parent.children();
+        assert!(children.contains(&child) && children.is_sorted());
+        assert!(children.iter().all(|child| child.parent() == parent));
+        let around = Block::WHOLE.children().map(|child| (child.y, child.x));
+        assert_eq!(around, [(-1, -1), (-1, 0), (0, -1), (0, 0)]);
     }
 
     #[test]

@@ -2,12 +2,12 @@
 //!
 //! Tiles beside each other read the same blocks of the same scenes, and a block that is decoded waits until the last of them has
 //! read it. Row by row over a whole country that would be all blocks along a parallel. So the tiles lie in swaths: some columns of
-//! them, gone through from north to south, row by row. What waits is what lies under one row of one swath, however large the
-//! ground is. Blocks under the border of two swaths are read by each.
+//! them, gone through from north to south, row by row. What waits for one worker on ground that a pair of scenes fills is what lies
+//! under one row of one swath, however large the ground is. Blocks under the border of two swaths are read by each.
 
 use crate::grid::{Block, PixelRect};
 
-/// Pixels across a swath, at most, where a tile is not wider: of blocks of 512 pixels one in twenty-four lies under a border.
+/// Pixels across a swath, at most, where a tile is not wider: of columns of blocks of 512 pixels one in twenty-four is read twice.
 const MOST_PX: i32 = 12 * 1024;
 
 /// The swaths of a survey: as few as may be, of about the same width.

@@ -205,7 +205,7 @@ pub fn largest(plan: &SurveyPlan, memory: &Memory, costs: &[TileCost]) -> (u64, 
     let pairs = || 0..u32::try_from(plan.pairs.len()).unwrap_or(u32::MAX);
     // The root is the largest merge, and some county may be seen by the pair that takes most to look through.
     let root = plan.extent().map(|extent| extent.root).filter(|root| root.level > 0);
-    let merge = root.map(|root| (memory.merge(&children(root), count), JobKey::Merge(root)));
+    let merge = root.map(|root| (memory.merge(&root.children(), count), JobKey::Merge(root)));
     let assemble = plan.counties.first().map(|_| (memory.assemble(pairs(), count), JobKey::Assemble(0)));
     pairs()
         .map(|pair| (memory.calibrate(pair), JobKey::Calibrate(pair)))
@@ -214,12 +214,6 @@ pub fn largest(plan: &SurveyPlan, memory: &Memory, costs: &[TileCost]) -> (u64, 
         .chain(assemble)
         .max_by_key(|&(bytes, key)| (bytes, std::cmp::Reverse(key)))
         .map_or((BASE_BYTES, None), |(bytes, key)| (bytes, Some(key)))
-}
-
-/// The four blocks below a block; of the whole grid, those around its origin.
-fn children(block: Block) -> [Block; 4] {
-    let (level, y, x) = if block == Block::WHOLE { (30, -1, -1) } else { (block.level - 1, 2 * block.y, 2 * block.x) };
-    [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(dy, dx)| Block { level, y: y + dy, x: x + dx })
 }
 
 #[cfg(test)]
@@ -281,7 +275,7 @@ mod tests {
             (0..64).flat_map(|row| (0..64).map(move |col| (row, col, &[0_u32][..]))).collect();
         let memory = Memory::new(&plan_of_cells(&cells, 512, 1));
         let least = BASE_BYTES + FINDINGS_BYTES;
-        let side = |level: u8| memory.merge(&children(Block { level, y: 0, x: 0 }), 0) - least;
+        let side = |level: u8| memory.merge(&Block { level, y: 0, x: 0 }.children(), 0) - least;
         assert_eq!((side(5), side(6)), (4 * 4 * 16 * 512 * BORDER_BYTES, 4 * 4 * 32 * 512 * BORDER_BYTES));
     }
 }

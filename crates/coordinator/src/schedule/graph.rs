@@ -143,13 +143,10 @@ impl Graph {
 
     /// What a merge takes in, by row and column.
     fn children(&self, merge: u32) -> impl Iterator<Item = u32> + '_ {
-        let at = self.level_of(merge).and_then(|at| at.checked_sub(1));
-        let places = at.zip(self.block(merge)).into_iter().flat_map(|(at, block)| {
-            // The whole takes in what lies around the grid's origin.
-            let (y, x) = if block.level == Block::WHOLE.level { (-1, -1) } else { (2 * block.y, 2 * block.x) };
-            [(at, y, x), (at, y, x + 1), (at, y + 1, x), (at, y + 1, x + 1)]
-        });
-        places.filter_map(|(at, y, x)| self.find(at, y, x))
+        let below = self.level_of(merge).and_then(|at| at.checked_sub(1));
+        let children = self.block(merge).map(|block| block.children());
+        let places = below.zip(children).into_iter().flat_map(|(at, children)| children.map(|child| (at, child)));
+        places.filter_map(|(at, child)| self.find(at, child.y, child.x))
     }
 
     /// What the job of a number is about.

@@ -16,8 +16,8 @@ use crate::cog::header::{Compression, Layout, Level, Raster};
 use crate::cog::samples::{Bounds, Samples};
 use crate::store::RemoteFile;
 
-/// Bytes of a request to a folder that joins blocks. One for many gains nothing there, and keeps the bytes of all in memory until the
-/// last is decoded.
+/// Bytes of a request to a folder that joins blocks, where they touch each other: one for many gains nothing there, and a block waits
+/// for the bytes of all.
 const NEAR_BYTES: u64 = 1 << 20;
 
 /// A block of a level, by its row and column in the grid of blocks.
