@@ -1,4 +1,4 @@
-//! Which job goes to which worker: by share, stage, memory and neighbourhood, in batches that are worth a call.
+//! Which job goes to which worker: by share, stage, memory and place, in batches that are worth a call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,11 @@ use crate::schedule::state::{Phase, State, SurveyNumber, SurveyState, Trouble};
 use crate::schedule::survey::LATER_FIRST;
 
 /// Most jobs that are looked at for one slot.
-const SCAN: usize = 256;
-/// Most neighbourhoods that are looked at for a free one, where none is left beyond the frontier.
-const REGIONS: usize = 2048;
+pub(super) const SCAN: usize = 256;
 /// Most attempts that a worker is given to hold: a call lists them all.
 const MOST_HELD: usize = 2048;
 /// The stage whose jobs read scenes: neighbours share blocks of them.
-const DETECT: usize = 1;
+pub(super) const DETECT: usize = 1;
 /// Work is weighed in these units when it is divided by a priority.
 const SHARE: u128 = 1 << 20;
 
@@ -92,58 +90,15 @@ impl State {
         None
     }
 
-    /// A tile in the neighbourhood that the worker works in, since it holds the blocks of scenes there; else in the first
-    /// one that nobody works in; else in the fullest of those of others, from its far end.
-    fn pick_near(
+    /// Whether the job fits and is not to be kept from this worker.
+    pub(super) fn may_have(
         &self,
-        number: SurveyNumber,
         survey: &SurveyState,
+        job: u32,
         worker: &Arc<str>,
         memory: u64,
         now: Duration,
-    ) -> Option<u32> {
-        let queue = survey.queues.get(DETECT)?;
-        if queue.len() == 0 {
-            return None;
-        }
-        let fits = |&job: &u32| self.may_have(survey, job, worker, memory, now);
-        let own = self.workers.get(worker).and_then(|worker| worker.regions.get(&number));
-        if let Some(job) = own.and_then(|&region| queue.within(region, memory).find(fits)) {
-            return Some(job);
-        }
-        // Beyond the frontier nobody works: the first place to look, and the only one while there is much to do.
-        let mut beyond = queue.first_of(survey.frontier);
-        for _ in 0..SCAN {
-            let Some(job) = queue.next(beyond, memory) else { break };
-            if fits(&job) {
-                return Some(job);
-            }
-            beyond = job.saturating_add(1);
-        }
-        let mut fullest: Option<(u32, u32)> = None;
-        let mut from = 0;
-        for _ in 0..REGIONS {
-            let Some(job) = queue.next(from, memory) else { break };
-            let region = queue.region(job);
-            if !self.owners.contains_key(&(number, region)) {
-                if let Some(job) = queue.within(region, memory).find(fits) {
-                    return Some(job);
-                }
-            } else {
-                let left = queue.count_within(region, memory);
-                if fullest.is_none_or(|(most, _)| left > most) {
-                    fullest = Some((left, region));
-                }
-            }
-            from = queue.first_of(region.saturating_add(1));
-        }
-        let (_, region) = fullest?;
-        let stolen = queue.within(region, memory).rev().find(fits);
-        stolen.or_else(|| self.pick_first(survey, DETECT, worker, memory, now))
-    }
-
-    /// Whether the job fits and is not to be kept from this worker.
-    fn may_have(&self, survey: &SurveyState, job: u32, worker: &Arc<str>, memory: u64, now: Duration) -> bool {
+    ) -> bool {
         let needs = survey.memory(job);
         needs <= memory
             && !survey.troubles.get(&job).is_some_and(|trouble| self.is_for_others(trouble, needs, worker, now))
@@ -175,15 +130,16 @@ impl State {
         let left_ms = survey.measures.get(stage).map_or(0, |measure| measure.expect_ms(queue.cost()));
         let batch_ms = u64::try_from(self.policy.batch.as_millis()).unwrap_or(u64::MAX);
         let most_ms = batch_ms.min(left_ms / (2 * self.capacity.max(1)));
-        let region = queue.region(job);
+        let mut end = u32::MAX;
         if stage == DETECT {
-            self.settle_in(number, region, worker);
+            self.comes_to(number, job, worker);
+            end = self.way(number, worker).end;
         }
         let mut spent_ms = self.surveys.get(number)?.expect_ms(job);
         counters.push(self.lease(number, job, worker, now, now)?);
         let is_suspect = |survey: &SurveyState, job| survey.troubles.get(&job).is_some_and(Trouble::is_suspect);
         let mut from = job.saturating_add(1);
-        let mut jobs = 1;
+        let (mut jobs, mut last) = (1, job);
         if !is_suspect(self.surveys.get(number)?, job) {
             for _ in 0..SCAN {
                 let survey = self.surveys.get(number)?;
@@ -191,10 +147,9 @@ impl State {
                 if spent_ms >= most_ms || jobs >= self.policy.batch_jobs {
                     break;
                 }
-                let Some(next) = queue.next(from, reserved) else { break };
-                let is_near = stage != DETECT || queue.region(next) == region;
+                let Some(next) = queue.next(from, reserved).filter(|&next| next < end) else { break };
                 let ends_ms = spent_ms.saturating_add(survey.expect_ms(next));
-                if !is_near || ends_ms > most_ms {
+                if ends_ms > most_ms {
                     break;
                 }
                 from = next.saturating_add(1);
@@ -203,38 +158,18 @@ impl State {
                 }
                 let begins = now + Duration::from_millis(spent_ms);
                 counters.push(self.lease(number, next, worker, begins, now)?);
+                last = next;
                 spent_ms = ends_ms;
                 jobs += 1;
             }
+        }
+        if last != job && stage == DETECT {
+            self.comes_to(number, last, worker);
         }
         let survey = self.surveys.get_mut(number)?;
         self.served = self.served.max(survey.served);
         survey.served += u128::from(spent_ms.max(1)) * SHARE / u128::from(survey.priority.max(1));
         Some(reserved)
-    }
-
-    /// The worker works in this neighbourhood from now on, unless somebody else does.
-    fn settle_in(&mut self, number: SurveyNumber, region: u32, name: &Arc<str>) {
-        if self.owners.contains_key(&(number, region)) {
-            return;
-        }
-        let (Some(worker), Some(survey)) = (self.workers.get_mut(name), self.surveys.get_mut(number)) else { return };
-        survey.frontier = survey.frontier.max(region.saturating_add(1));
-        if let Some(left) = worker.regions.insert(number, region) {
-            self.owners.remove(&(number, left));
-        }
-        self.owners.insert((number, region), Arc::clone(name));
-    }
-
-    /// Nobody works in a survey any more.
-    pub(super) fn leave_regions(&mut self, number: SurveyNumber) {
-        let regions: Vec<(SurveyNumber, u32)> =
-            self.owners.range((number, 0)..=(number, u32::MAX)).map(|(&place, _)| place).collect();
-        for place in regions {
-            if let Some(worker) = self.owners.remove(&place).and_then(|owner| self.workers.get_mut(&owner)) {
-                worker.regions.remove(&number);
-            }
-        }
     }
 
     /// Where nothing else is to be done: a second attempt at the job whose only one has taken longest, if it is a

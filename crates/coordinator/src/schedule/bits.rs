@@ -1,7 +1,7 @@
 //! A set of numbers below a bound: a bit each, and summaries above that say where to look.
 
-/// Numbers that share a word of bits: also the neighbourhood that one worker is kept in.
-pub(super) const WORD: u32 = u64::BITS;
+/// Numbers that share a word of bits.
+const WORD: u32 = u64::BITS;
 
 /// A set of numbers below a bound.
 #[derive(Clone, Debug)]
@@ -25,12 +25,8 @@ impl BitSet {
 
     /// Whether the number is in it.
     pub fn contains(&self, number: u32) -> bool {
-        self.word(number / WORD) & bit(number) != 0
-    }
-
-    /// The bits of the numbers from `index · WORD` on.
-    pub fn word(&self, index: u32) -> u64 {
-        self.levels.first().and_then(|words| words.get(index as usize)).copied().unwrap_or(0)
+        let word = self.levels.first().and_then(|words| words.get((number / WORD) as usize));
+        word.is_some_and(|word| word & bit(number) != 0)
     }
 
     /// Adds a number. False where it was in already, or is not below the bound.
@@ -84,6 +80,24 @@ impl BitSet {
         }
         None
     }
+
+    /// The largest number in it that is below `end`.
+    pub fn last_below(&self, end: u32) -> Option<u32> {
+        let mut end = end;
+        for (level, words) in self.levels.iter().enumerate() {
+            let at = end.min((words.len() as u32).saturating_mul(WORD)).checked_sub(1)?;
+            let word = *words.get((at / WORD) as usize)? & (u64::MAX >> (WORD - 1 - at % WORD));
+            if word != 0 {
+                let mut found = at / WORD * WORD + word.ilog2();
+                for below in self.levels.iter().take(level).rev() {
+                    found = found * WORD + below.get(found as usize)?.checked_ilog2()?;
+                }
+                return Some(found);
+            }
+            end = at / WORD;
+        }
+        None
+    }
 }
 
 fn bit(number: u32) -> u64 {
@@ -116,9 +130,13 @@ mod tests {
             }
             for from in asked.into_iter().map(|from| from % bound).chain(tree.iter().copied().collect::<Vec<_>>()) {
                 prop_assert_eq!(bits.next(from), tree.range(from..).next().copied());
+                prop_assert_eq!(bits.last_below(from), tree.range(..from).next_back().copied());
                 prop_assert_eq!(bits.contains(from), tree.contains(&from));
             }
             prop_assert_eq!(bits.next(bound), None);
+            for end in [bound, bound.next_multiple_of(64) + 1, u32::MAX] {
+                prop_assert_eq!(bits.last_below(end), tree.last().copied());
+            }
         }
     }
 }

@@ -93,7 +93,7 @@ impl State {
             slots: 0,
             offer: None,
             leases: BTreeSet::new(),
-            regions: Default::default(),
+            ways: Default::default(),
             failures: 0,
             pauses_until: Duration::ZERO,
             is_lost: false,
@@ -125,10 +125,8 @@ impl State {
         if let Some(worker) = self.workers.get_mut(&name) {
             self.capacity -= worker.capacity();
             worker.is_asked_to_leave = true;
-            for (survey, region) in std::mem::take(&mut worker.regions) {
-                self.owners.remove(&(survey, region));
-            }
         }
+        self.leave_places(&name);
         if waits {
             effects.push(answer(&name, sequence, Answer { drain: true, ..Answer::default() }));
         }

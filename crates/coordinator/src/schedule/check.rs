@@ -63,10 +63,13 @@ impl State {
         if waiting != self.waiting.len() {
             return Err(format!("{waiting} calls wait and not {}", self.waiting.len()));
         }
-        for (&(survey, region), owner) in &self.owners {
-            if self.workers.get(owner).and_then(|worker| worker.regions.get(&survey)) != Some(&region) {
-                return Err(format!("neighbourhood {region} belongs to {owner}, who is elsewhere"));
+        for (&(survey, place), name) in &self.places {
+            if self.workers.get(name).and_then(|worker| worker.ways.get(&survey)).map(|way| way.at) != Some(place) {
+                return Err(format!("{name} is said to be at tile {place}, and is elsewhere"));
             }
+        }
+        if self.workers.values().map(|worker| worker.ways.len()).sum::<usize>() != self.places.len() {
+            return Err("a worker is at a tile where nobody is said to be".into());
         }
         for (number, survey) in self.surveys.iter().enumerate() {
             survey.check(self).map_err(|broken| format!("survey {}: {broken}", survey.id))?;

@@ -142,9 +142,7 @@ impl State {
         self.capacity -= worker.capacity();
         worker.is_lost = true;
         self.lost_workers += 1;
-        for (survey, region) in std::mem::take(&mut worker.regions) {
-            self.owners.remove(&(survey, region));
-        }
+        self.leave_places(name);
     }
 
     /// All that is timed comes so much later.

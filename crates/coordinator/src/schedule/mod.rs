@@ -6,7 +6,7 @@
 //! * [`graph`]: the jobs of a survey and what each waits for.
 //! * [`state`]: surveys, leases and workers; `books` where each job stands, `queue` which can be given out, `check` the
 //!   invariants.
-//! * `survey`, `call`, `lease`, `assign`, `settle`, `time`: what the step function does, by idea.
+//! * `survey`, `call`, `lease`, `assign`, `ground`, `settle`, `time`: what the step function does, by idea.
 //! * `repair`: what was lost after it was done.
 //! * `measure`: what jobs really take.
 //!
@@ -19,6 +19,7 @@ mod call;
 mod check;
 pub mod event;
 pub mod graph;
+mod ground;
 mod lease;
 mod measure;
 pub mod policy;

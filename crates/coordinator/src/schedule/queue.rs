@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::schedule::bits::{BitSet, WORD};
+use crate::schedule::bits::BitSet;
 
 /// Jobs of one stage that can be given out. Jobs are kept by class of memory (four to an octave), so that a worker with
 /// little to spare finds what fits it however much does not.
@@ -82,30 +82,11 @@ impl Queue {
         Some(self.numbers.start + first)
     }
 
-    /// The neighbourhood of a job.
-    pub fn region(&self, number: u32) -> u32 {
-        number.saturating_sub(self.numbers.start) / WORD
-    }
-
-    /// The first number of a neighbourhood.
-    pub fn first_of(&self, region: u32) -> u32 {
-        self.numbers.start.saturating_add(region.saturating_mul(WORD))
-    }
-
-    /// How many jobs of a neighbourhood may fit `memory`.
-    pub fn count_within(&self, region: u32, memory: u64) -> u32 {
-        self.word(region, memory).count_ones()
-    }
-
-    fn word(&self, region: u32, memory: u64) -> u64 {
-        self.classes.range(..=class(memory)).fold(0, |all, (_, set)| all | set.word(region))
-    }
-
-    /// The jobs of a neighbourhood that may fit `memory`, in order.
-    pub fn within(&self, region: u32, memory: u64) -> impl DoubleEndedIterator<Item = u32> + use<> {
-        let word = self.word(region, memory);
-        let first = self.first_of(region);
-        (0..WORD).filter(move |bit| word >> bit & 1 == 1).map(move |bit| first + bit)
+    /// The last job before `end` that may fit `memory`.
+    pub fn last_below(&self, end: u32, memory: u64) -> Option<u32> {
+        let at = end.checked_sub(self.numbers.start)?;
+        let last = self.classes.range(..=class(memory)).filter_map(|(_, set)| set.last_below(at)).max()?;
+        Some(self.numbers.start + last)
     }
 
     /// Takes all jobs away.
@@ -138,19 +119,10 @@ mod tests {
         assert_eq!(queue.next(0, 16 << 30), Some(100));
         assert_eq!(queue.next_above(0, 2 << 30), Some(100));
         assert_eq!(queue.next_above(300, 2 << 30), None);
+        assert_eq!(queue.last_below(u32::MAX, 16 << 30), Some(300));
+        assert_eq!(queue.last_below(300, 16 << 30), Some(299));
+        assert_eq!([99, 100, 300, 301].map(|end| queue.last_below(end, 2 << 30)), [None, None, None, Some(300)]);
         assert!(queue.remove(300, 1 << 30, 7) && !queue.remove(300, 1 << 30, 7));
         assert_eq!(queue.next(0, 2 << 30), None);
-    }
-
-    #[test]
-    fn a_neighbourhood_is_64_jobs_in_order() {
-        let mut queue = Queue::new(10..500);
-        for number in [10, 12, 73, 74, 200] {
-            queue.insert(number, 1 << 20, 1);
-        }
-        assert_eq!(queue.within(0, 1 << 21).collect::<Vec<_>>(), [10, 12, 73]);
-        assert_eq!(queue.within(queue.region(74), 1 << 21).collect::<Vec<_>>(), [74]);
-        assert_eq!((queue.count_within(0, 1 << 21), queue.count_within(0, 1 << 10)), (3, 0));
-        assert_eq!(queue.first_of(queue.region(200)), 138);
     }
 }

@@ -11,6 +11,7 @@ use survey::job::{JobKey, ObjectRef, Stage};
 use crate::schedule::books::{Books, Status};
 use crate::schedule::event::Attempt;
 use crate::schedule::graph::Graph;
+use crate::schedule::ground::Way;
 use crate::schedule::measure::Measure;
 use crate::schedule::policy::Policy;
 use crate::schedule::queue::Queue;
@@ -40,8 +41,8 @@ pub struct State {
     pub(crate) eligible: BTreeSet<(u128, SurveyNumber)>,
     /// What the survey that was served last had had of its share.
     pub(crate) served: u128,
-    /// Who works in which neighbourhood of tiles.
-    pub(crate) owners: BTreeMap<(SurveyNumber, u32), Arc<str>>,
+    /// Who is at which tile: at the last that it was given on its way.
+    pub(crate) places: BTreeMap<(SurveyNumber, u32), Arc<str>>,
     /// Jobs that all workers that take work do at the same time.
     pub(crate) capacity: u64,
     /// How often a worker fell silent while it held jobs.
@@ -96,8 +97,6 @@ pub struct SurveyState {
     pub(crate) measures: [Measure; 4],
     /// What it has had of its share: work divided by priority.
     pub(crate) served: u128,
-    /// The first neighbourhood of tiles that nobody has worked in yet: none beyond has an owner.
-    pub(crate) frontier: u32,
     /// With what it stands among the eligible.
     pub(crate) queued: Option<u128>,
     /// Since when it has had a job that fits no worker.
@@ -232,8 +231,8 @@ pub(crate) struct Worker {
     /// A call that waits for work.
     pub offer: Option<Offer>,
     pub leases: BTreeSet<u64>,
-    /// Its neighbourhood of tiles in each survey.
-    pub regions: BTreeMap<SurveyNumber, u32>,
+    /// Its way through the tiles of each survey.
+    pub ways: BTreeMap<SurveyNumber, Way>,
     /// Failures since its last success.
     pub failures: u32,
     /// It gets nothing before this.
@@ -310,7 +309,7 @@ impl State {
             waiting: BTreeSet::new(),
             eligible: BTreeSet::new(),
             served: 0,
-            owners: BTreeMap::new(),
+            places: BTreeMap::new(),
             capacity: 0,
             lost_workers: 0,
             heard: Duration::ZERO,

@@ -58,7 +58,7 @@ impl State {
         if let Some(at) = retry_at {
             self.timers.remove(&(at, Timer::Root(number)));
         }
-        self.leave_regions(number);
+        self.clear_places(number);
         effects.push(Effect::Record(Record::Cancelled { survey: id.clone() }));
         self.touch(number);
     }
@@ -175,7 +175,7 @@ impl State {
         {
             survey.phase = Phase::Ended;
             survey.troubles.clear();
-            self.leave_regions(number);
+            self.clear_places(number);
         }
     }
 }
@@ -229,7 +229,6 @@ impl SurveyState {
             tally,
             measures: [Measure::default(), Measure::default(), Measure::default(), Measure::default()],
             served: 0,
-            frontier: 0,
             queued: None,
             unfit_since: None,
             graph,

@@ -41,13 +41,13 @@ impl State {
 
     fn forget_workers(&mut self, now: Duration) {
         let forget = self.policy.forget_worker;
-        let (capacity, owners) = (&mut self.capacity, &mut self.owners);
+        let (capacity, places) = (&mut self.capacity, &mut self.places);
         self.workers.retain(|_, worker| {
             let is_kept = !worker.leases.is_empty() || worker.offer.is_some() || worker.seen + forget > now;
             if !is_kept {
                 *capacity -= worker.capacity();
-                for (&survey, &region) in &worker.regions {
-                    owners.remove(&(survey, region));
+                for (&survey, way) in &worker.ways {
+                    places.remove(&(survey, way.at));
                 }
             }
             is_kept

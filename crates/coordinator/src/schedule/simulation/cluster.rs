@@ -3,9 +3,10 @@
 //! Times are simulated: calls and answers travel for a while, jobs take what they were estimated at times a factor that
 //! is spread as measured ones are, a few of them far more. Nothing is random: all follows from names and numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use groundbreak_tests::figures::{figure, grouped};
+use survey::grid::Cell;
 use survey::ids::SurveyId;
 use survey::job::JobKey;
 use survey::plan::SurveyPlan;
@@ -131,33 +132,35 @@ fn surveys_share_the_workers_by_priority() {
     assert!((0.85..1.15).contains(&ratio), "{ratio}");
 }
 
-#[test]
-fn neighbours_on_the_ground_go_to_the_same_worker() {
-    let plan = square("a", 64, 4);
-    let mut cluster = cluster(16, 2);
+/// How many of the workers read a block of a scene, whose blocks are as large as cells.
+fn readers_of_a_block(side: i32, tile_px: i32, workers: usize) -> f64 {
+    let mut plan = square("a", side / 2, 1);
+    plan.tile_px = tile_px;
+    let mut cluster = cluster(workers, 1);
     cluster.submit(&plan, Graph::new(&plan, 16), DEFAULT_PRIORITY);
     cluster.start();
     assert!(cluster.run_to_the_end(24 * 3_600_000));
-    let tiles: BTreeMap<(i32, i32), usize> = cluster
-        .pace
-        .done_by
-        .iter()
-        .filter_map(|((_, key), &worker)| match key {
-            JobKey::Detect(tile) => Some(((tile.y, tile.x), worker)),
-            _ => None,
-        })
-        .collect();
-    let (mut same, mut all) = (0, 0);
-    for (&(y, x), worker) in &tiles {
-        for neighbour in [(y, x + 1), (y + 1, x)].into_iter().filter_map(|place| tiles.get(&place)) {
-            all += 1;
-            same += u32::from(neighbour == worker);
+    let mut readers: BTreeSet<(Cell, usize)> = BTreeSet::new();
+    for ((_, key), &worker) in &cluster.pace.done_by {
+        if let JobKey::Detect(tile) = key {
+            let cells = tile.rect(tile_px).grown(16).cells().filter(|&cell| plan.cell(cell).is_some());
+            readers.extend(cells.map(|cell| (cell, worker)));
         }
     }
-    // Of 16 workers one in 16 neighbours would be the same by chance. In squares of 8 x 8 tiles 7 of 8 can be.
-    let share = f64::from(same) / f64::from(all);
-    println!("{:.0} % of neighbours were done by the same worker", share * 100.0);
-    assert!(share > 0.7, "{share}");
+    readers.len() as f64 / plan.cells.len() as f64
+}
+
+#[test]
+fn neighbours_on_the_ground_go_to_the_same_worker() {
+    // Workers each on a part of its own have the blocks on both sides of its borders in common: of 16 rows of them in three parts 4, in
+    // eight parts 14; of four swaths of 80 rows, in eight parts, 8 of 80 and what the swaths have in common. Parts are not all of rows.
+    for (side, workers, most) in [(16, 3, 1.45), (16, 8, 2.3), (80, 3, 1.1), (80, 8, 1.2), (80, 30, 1.4)] {
+        for tile_px in [2048, 1024, 512, 256] {
+            let readers = readers_of_a_block(side, tile_px, workers);
+            println!("{workers} workers, {side} blocks a side, tiles of {tile_px}: {readers:.2} of them read a block");
+            assert!(readers <= most, "{workers} workers, {side} blocks a side, tiles of {tile_px}: {readers}");
+        }
+    }
 }
 
 #[test]
@@ -171,7 +174,9 @@ fn a_straggler_is_done_by_another_and_the_first_completion_counts() {
     cluster.start();
     assert!(cluster.run_to_the_end(600_000), "it does not wait for the slow one, which takes an hour");
     let tally = cluster.state.survey(&plan.survey).unwrap().tally();
-    assert_eq!((tally.speculations, tally.alarms, tally.leases_expired), (1, 0, 0));
+    // So are those of its batch, which wait behind it.
+    assert!((1..=3).contains(&tally.speculations), "{}", tally.speculations);
+    assert_eq!((tally.alarms, tally.leases_expired), (0, 0));
     assert_eq!(tally.done, tally.jobs);
     // The slow worker is told, and has its slot back.
     let idle = |cluster: &mut Cluster| (0..4).all(|index| cluster.held(index).is_empty());
