@@ -37,7 +37,7 @@ impl State {
                 break;
             }
             let taken = match self.choose(worker, memory, now) {
-                Some(choice) => self.give_batch(&choice, worker, now, &mut counters),
+                Some(choice) => self.give_batch(&choice, worker, memory, now, &mut counters),
                 None => self.give_straggler(worker, memory, now, &mut counters),
             };
             let Some(reserved) = taken else { break };
@@ -113,18 +113,19 @@ impl State {
             })
     }
 
-    /// Gives a job to one slot, and with it as many of its neighbours as are worth a call together. One after the other
-    /// they need no more memory than the first. Says how much that is.
+    /// Gives a job to one slot, and with it as many of those after it as are worth a call together. One after the other they need no
+    /// more memory than the largest. Says how much that is.
     fn give_batch(
         &mut self,
         choice: &Choice,
         worker: &Arc<str>,
+        memory: u64,
         now: Duration,
         counters: &mut Vec<u64>,
     ) -> Option<u64> {
         let &Choice { survey: number, stage, job } = choice;
         let survey = self.surveys.get(number)?;
-        let reserved = survey.memory(job);
+        let mut reserved = survey.memory(job);
         let queue = survey.queues.get(stage)?;
         // Near the end of a stage the batches become small, so that all workers end together.
         let left_ms = survey.measures.get(stage).map_or(0, |measure| measure.expect_ms(queue.cost()));
@@ -147,15 +148,16 @@ impl State {
                 if spent_ms >= most_ms || jobs >= self.policy.batch_jobs {
                     break;
                 }
-                let Some(next) = queue.next(from, reserved).filter(|&next| next < end) else { break };
+                let Some(next) = queue.next(from, memory).filter(|&next| next < end) else { break };
                 let ends_ms = spent_ms.saturating_add(survey.expect_ms(next));
                 if ends_ms > most_ms {
                     break;
                 }
                 from = next.saturating_add(1);
-                if is_suspect(survey, next) || !self.may_have(survey, next, worker, reserved, now) {
+                if is_suspect(survey, next) || !self.may_have(survey, next, worker, memory, now) {
                     continue;
                 }
+                reserved = reserved.max(survey.memory(next));
                 let begins = now + Duration::from_millis(spent_ms);
                 counters.push(self.lease(number, next, worker, begins, now)?);
                 last = next;
